@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/scope.h"
+
+int file_read(const char *path, size_t limit, struct buf *ret, struct error *err)
+{
+    SCOPED_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0) {
+        return fail_os(err, "open '%s'", path);
+    }
+    for (;;) {
+        ssize_t got = read(fd, buf_reserve(ret, 64 << 10), 64 << 10);
+
+        if (got < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            return fail_os(err, "read '%s'", path);
+        }
+        if (got == 0) {
+            buf_add(ret, "", 0);
+            return 0;
+        }
+        ret->size += (size_t)got;
+        if (ret->size > limit) {
+            return fail(err, FAIL_ERROR, "'%s' is larger than %zu bytes", path, limit);
+        }
+    }
+}
+
+int file_write(const char *path, const void *data, size_t size, struct error *err)
+{
+    SCOPED_FD int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+
+    if (fd < 0) {
+        return fail_os(err, "create '%s'", path);
+    }
+    if (file_write_all(fd, data, size, path, err) < 0) {
+        return -1;
+    }
+    if (close(TAKE_FD(fd)) < 0) {
+        return fail_os(err, "write '%s'", path);
+    }
+    return 0;
+}
+
+int file_pwrite(int fd, const void *data, size_t size, uint64_t offset, const char *name,
+                struct error *err)
+{
+    const char *at = data;
+
+    while (size != 0) {
+        ssize_t put = pwrite(fd, at, size, (off_t)offset);
+
+        if (put < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            return fail_os(err, "write '%s'", name);
+        }
+        at += put;
+        size -= (size_t)put;
+        offset += (uint64_t)put;
+    }
+    return 0;
+}
+
+int file_pread(int fd, void *data, size_t size, uint64_t offset, const char *name,
+               struct error *err)
+{
+    char *at = data;
+
+    while (size != 0) {
+        ssize_t got = pread(fd, at, size, (off_t)offset);
+
+        if (got < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            return fail_os(err, "read '%s'", name);
+        }
+        if (got == 0) {
+            return fail(err, FAIL_ERROR, "read '%s': it ends too early", name);
+        }
+        at += got;
+        size -= (size_t)got;
+        offset += (uint64_t)got;
+    }
+    return 0;
+}
+
+int file_write_all(int fd, const void *data, size_t size, const char *name, struct error *err)
+{
+    const char *at = data;
+
+    while (size != 0) {
+        ssize_t put = write(fd, at, size);
+
+        if (put < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            return fail_os(err, "write '%s'", name);
+        }
+        at += put;
+        size -= (size_t)put;
+    }
+    return 0;
+}
+
+int file_next_data(int fd, uint64_t offset, uint64_t *ret_offset, uint64_t *ret_size,
+                   const char *name, struct error *err)
+{
+    off_t data, hole;
+    struct stat st;
+
+    if (fstat(fd, &st) < 0) {
+        return fail_os(err, "stat '%s'", name);
+    }
+    if (offset >= (uint64_t)st.st_size) {
+        return 0;
+    }
+    data = lseek(fd, (off_t)offset, SEEK_DATA);
+    if (data < 0 && errno == ENXIO) {
+        return 0;
+    }
+    hole = data < 0 ? -1 : lseek(fd, data, SEEK_HOLE);
+    if (data < 0 || hole < 0) {
+        data = (off_t)offset;
+        hole = st.st_size;
+    }
+    *ret_offset = (uint64_t)data;
+    *ret_size = (uint64_t)(hole - data);
+    return 1;
+}
+
+bool file_exists(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0;
+}
+
+int file_make_dirs(const char *path, struct error *err)
+{
+    SCOPED_FREE char *copy = xstrdup(path);
+
+    for (char *s = copy + 1; copy[0] != '\0'; s++) {
+        bool last = *s == '\0';
+
+        if (*s == '/' || last) {
+            *s = '\0';
+            if (mkdir(copy, 0777) < 0 && errno != EEXIST) {
+                return fail_os(err, "make directory '%s'", copy);
+            }
+            if (last) {
+                break;
+            }
+            *s = '/';
+        }
+    }
+    return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+    (void)st;
+    (void)kind;
+    (void)ftw;
+    return remove(path) < 0 && errno != ENOENT ? -1 : 0;
+}
+
+int file_remove_tree(const char *path, struct error *err)
+{
+    if (nftw(path, remove_one, 32, FTW_DEPTH | FTW_PHYS) < 0 && errno != ENOENT) {
+        return fail_os(err, "remove '%s'", path);
+    }
+    return 0;
+}
+
+char *file_join(const char *dir, const char *path)
+{
+    return path[0] == '/' ? xstrdup(path) : xprintf("%s/%s", dir, path);
+}
+
+char *file_dir(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    if (slash == NULL) {
+        return xstrdup(".");
+    }
+    return slash == path ? xstrdup("/") : xstrndup(path, (size_t)(slash - path));
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/hash.h"
+
+#include <ctype.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+
+struct hash {
+    EVP_MD_CTX *context;
+    EVP_MD *kind; /* fetched once: the implicit fetch costs more than a small file */
+};
+
+/* OpenSSL fails here only without memory or without its default provider. */
+static void must(int ok)
+{
+    if (ok != 1) {
+        (void)fputs("kiln: OpenSSL cannot compute digests\n", stderr);
+        abort();
+    }
+}
+
+struct hash *hash_new(void)
+{
+    struct hash *hash = xcalloc(1, sizeof(*hash));
+
+    hash->context = EVP_MD_CTX_new();
+    hash->kind = EVP_MD_fetch(NULL, "SHA256", NULL);
+    must(hash->context != NULL && hash->kind != NULL);
+    must(EVP_DigestInit_ex2(hash->context, hash->kind, NULL));
+    return hash;
+}
+
+void hash_free(struct hash *hash)
+{
+    if (hash != NULL) {
+        EVP_MD_CTX_free(hash->context);
+        EVP_MD_free(hash->kind);
+        free(hash);
+    }
+}
+
+void hash_add(struct hash *hash, const void *data, size_t size)
+{
+    must(EVP_DigestUpdate(hash->context, data, size));
+}
+
+void hash_end(struct hash *hash, uint8_t ret_digest[HASH_SIZE])
+{
+    must(EVP_DigestFinal_ex(hash->context, ret_digest, NULL));
+    must(EVP_DigestInit_ex2(hash->context, hash->kind, NULL));
+}
+
+void hash_bytes(const void *data, size_t size, uint8_t ret_digest[HASH_SIZE])
+{
+    must(EVP_Digest(data, size, ret_digest, NULL, EVP_sha256(), NULL));
+}
+
+const char *hash_hex(const uint8_t digest[HASH_SIZE], char out[HASH_HEX_MAX])
+{
+    for (size_t i = 0; i < HASH_SIZE; i++) {
+        (void)snprintf(out + 2 * i, 3, "%02x", digest[i]);
+    }
+    return out;
+}
+
+static bool parse_hex(const char *text, uint8_t *ret, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        char pair[3] = {0};
+
+        memcpy(pair, text + 2 * i, 2);
+        if (!isxdigit((unsigned char)pair[0]) || !isxdigit((unsigned char)pair[1])) {
+            return false;
+        }
+        ret[i] = (uint8_t)strtoul(pair, NULL, 16);
+    }
+    return true;
+}
+
+bool hash_parse(const char *text, uint8_t ret_digest[HASH_SIZE])
+{
+    return strlen(text) == 2 * HASH_SIZE && parse_hex(text, ret_digest, HASH_SIZE);
+}
+
+static struct uuid uuid_v5(const struct uuid *space, const char *name)
+{
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    struct uuid uuid;
+
+    must(context != NULL);
+    must(EVP_DigestInit_ex2(context, EVP_sha1(), NULL));
+    must(EVP_DigestUpdate(context, space->bytes, sizeof(space->bytes)));
+    must(EVP_DigestUpdate(context, name, strlen(name)));
+    must(EVP_DigestFinal_ex(context, digest, NULL));
+    EVP_MD_CTX_free(context);
+    memcpy(uuid.bytes, digest, sizeof(uuid.bytes));
+    uuid.bytes[6] = (uint8_t)((uuid.bytes[6] & 0x0f) | 0x50);
+    uuid.bytes[8] = (uint8_t)((uuid.bytes[8] & 0x3f) | 0x80);
+    return uuid;
+}
+
+struct uuid uuid_from(const char *seed, const char *name)
+{
+    /* A random number, fixed once; changing it changes every disk. */
+    static const struct uuid space = {{0x6b, 0x69, 0x6c, 0x6e, 0x5a, 0x3e, 0x4c, 0x1d, 0x9b, 0x07,
+                                       0xd2, 0x41, 0x8f, 0x66, 0x0e, 0xb3}};
+    struct uuid seeded = uuid_v5(&space, seed);
+
+    return uuid_v5(&seeded, name);
+}
+
+const char *uuid_text(const struct uuid *uuid, char out[UUID_TEXT_MAX])
+{
+    const uint8_t *b = uuid->bytes;
+
+    (void)snprintf(out, UUID_TEXT_MAX,
+                   "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0],
+                   b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13],
+                   b[14], b[15]);
+    return out;
+}
+
+bool uuid_parse(const char *text, struct uuid *ret)
+{
+    char hex[33];
+    size_t n = 0;
+
+    if (strlen(text) != UUID_TEXT_MAX - 1) {
+        return false;
+    }
+    for (size_t i = 0; i < UUID_TEXT_MAX - 1; i++) {
+        if (i == 8 || i == 13 || i == 18 || i == 23) {
+            if (text[i] != '-') {
+                return false;
+            }
+        } else {
+            hex[n++] = text[i];
+        }
+    }
+    hex[n] = '\0';
+    return parse_hex(hex, ret->bytes, sizeof(ret->bytes));
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/stop.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <unistd.h>
+
+static atomic_bool requested;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static void (*waker)(void *data);
+static void *waker_data;
+
+static void *take_signals(void *set)
+{
+    int number;
+
+    for (;;) {
+        if (sigwait(set, &number) != 0) {
+            continue;
+        }
+        /* Somebody who asks twice does not want to wait for the cleaning up. */
+        if (atomic_exchange(&requested, true)) {
+            _exit(FAIL_STOPPED);
+        }
+        pthread_mutex_lock(&lock);
+        if (waker != NULL) {
+            waker(waker_data);
+        }
+        pthread_mutex_unlock(&lock);
+    }
+    return NULL;
+}
+
+void stop_init(void)
+{
+    static sigset_t set;
+    pthread_t thread;
+
+    (void)signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+    if (pthread_create(&thread, NULL, take_signals, &set) == 0) {
+        (void)pthread_detach(thread);
+    }
+}
+
+bool stop_requested(void)
+{
+    return atomic_load(&requested);
+}
+
+int stop_check(struct error *err)
+{
+    return stop_requested() ? fail(err, FAIL_STOPPED, "interrupted") : 0;
+}
+
+void stop_wake(void (*wake)(void *data), void *data)
+{
+    pthread_mutex_lock(&lock);
+    waker = wake;
+    waker_data = data;
+    if (waker != NULL && stop_requested()) {
+        waker(waker_data);
+    }
+    pthread_mutex_unlock(&lock);
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The disk in the formats asked for: every one holds the same bytes as disk.raw. */
+#ifndef EXPORT_EXPORT_H
+#define EXPORT_EXPORT_H
+
+#include "base/fail.h"
+#include "profile/profile.h"
+
+/* One format: a row. RAW is a path, as is the file to write. */
+struct export_format {
+    const char *name; /* as in the profile */
+    const char *file; /* "disk.qcow2" */
+    enum format bit;
+    int (*write)(const char *raw, const char *path,
+                 struct error *err); /* NULL: it is disk.raw itself */
+};
+
+/* All of them, ended by a row without a name. */
+extern const struct export_format export_formats[];
+
+#endif

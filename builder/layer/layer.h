@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Layer sources: an archive, an OCI image or docker-save archive, a directory, inline files. A
+ * layer has one or more parts (an OCI image one for each of its layers), read one after another,
+ * each as a stream of entries; nothing is unpacked to the disk. A layer may be read more than once
+ * and must be the same each time.
+ */
+#ifndef LAYER_LAYER_H
+#define LAYER_LAYER_H
+
+#include <stdbool.h>
+
+#include "base/fail.h"
+#include "base/hash.h"
+#include "base/scope.h"
+#include "layer/entry.h"
+#include "profile/profile.h"
+
+/* How a part's entries meet what lies below (DESIGN, "Layers and the tree"). */
+enum layer_rules {
+    RULES_MERGE, /* parent symlinks are followed within the tree */
+    RULES_OCI,   /* exactly what overlayfs would show */
+};
+
+struct layer;
+struct reader;
+
+/*
+ * Finds out what SPEC is (for an archive: by its content) and reads what indexes it has, not its
+ * data. SPEC is borrowed for the layer's life. ARCHITECTURE picks from an OCI index.
+ */
+int layer_open(const struct profile_layer *spec, enum architecture architecture, struct layer **ret,
+               struct error *err);
+void layer_free(struct layer *layer);
+SCOPE_DEFINE(layer, layer_free)
+
+const char *layer_name(const struct layer *layer); /* for messages, borrowed */
+const char *
+layer_format(const struct layer *layer); /* "archive", "oci", "docker", "directory", "files" */
+unsigned layer_parts(const struct layer *layer);
+enum layer_rules layer_rules(const struct layer *layer);
+
+/* True for layers whose times are the profile's epoch: their entries carry none. */
+bool layer_untimed(const struct layer *layer);
+
+/*
+ * The digest and size in bytes of what was read: of an archive file or OCI manifest as it lies
+ * there, of the normal form of a directory or files layer (the tar that 'layer pack' writes,
+ * before compression). Valid once every part was read to its end.
+ */
+void layer_digest(const struct layer *layer, uint8_t ret_digest[HASH_SIZE], uint64_t *ret_size);
+
+/* Bytes that the source occupies on the host, for progress; 0 when not known. */
+uint64_t layer_size_hint(const struct layer *layer);
+
+/* Starts reading part PART from its beginning. */
+int reader_open(struct layer *layer, unsigned part, struct reader **ret, struct error *err);
+void reader_free(struct reader *reader);
+SCOPE_DEFINE(reader, reader_free)
+
+/*
+ * The next entry: 1 and RET (borrowed until the next call), 0 at the end, -1 on error. At the end
+ * everything was read, also what follows the last entry, and every digest was verified: a wrong
+ * one is FAIL_MISMATCH.
+ */
+int reader_next(struct reader *reader, struct entry *ret, struct error *err);
+
+/*
+ * The next piece of the current entry's data: 1 and the piece (borrowed until the next call), 0
+ * at the end, -1 on error. Pieces come in order; what lies between them is a hole.
+ */
+int reader_data(struct reader *reader, const void **ret_data, size_t *ret_size,
+                uint64_t *ret_offset, struct error *err);
+
+/* Bytes of the source consumed so far, for progress. */
+uint64_t reader_position(const struct reader *reader);
+
+#endif

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The merged root file system: path -> inode -> the layer it came from. Applying a layer's entries
+ * in order is a pure fold; the tree holds metadata only, the data stays in its archive and is found
+ * again by (part, sequence).
+ */
+#ifndef LAYER_TREE_H
+#define LAYER_TREE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/fail.h"
+#include "base/hash.h"
+#include "base/scope.h"
+#include "layer/entry.h"
+#include "layer/layer.h"
+#include "layer/pax.h"
+
+struct node;
+
+struct inode {
+    enum entry_type type; /* never ENTRY_HARDLINK */
+    uint32_t mode, uid, gid;
+    int64_t mtime;
+    uint32_t mtime_ns;
+    uint32_t major, minor;
+    uint64_t size;        /* files: apparent */
+    uint64_t data_bytes;  /* files: without holes */
+    char *target;         /* symlinks */
+    struct xattr *xattrs; /* owned, sorted by name */
+    size_t xattr_count;
+    struct extent *extents; /* of a file with holes; NULL when it has none */
+    size_t extent_count;
+    uint8_t sha256[HASH_SIZE]; /* files: of the content, holes as zeros */
+
+    unsigned layer;    /* index of the layer that brought it */
+    unsigned part;     /* ordinal over all parts of all layers */
+    uint64_t sequence; /* which entry of its part brought its data */
+    bool untimed;      /* mtime is to be the epoch */
+    char *content;     /* files kept in memory (small ones somebody asked for, generated ones) */
+
+    struct node *names; /* every path, linked by node->same */
+    unsigned links;
+};
+
+struct node {
+    struct node *parent; /* NULL for the root */
+    struct node *same;   /* next name of the same inode */
+    struct inode *inode;
+    struct node *children; /* directories: first child, linked by next; order means nothing */
+    struct node *next, *previous;
+    unsigned part; /* the part that put this name here last */
+    bool implied;  /* a directory nobody described */
+    uint16_t length;
+    char name[]; /* any bytes but '/' and NUL; NUL-terminated */
+};
+
+/* What a hostile layer may not exceed; 0 members take the defaults. */
+struct tree_limits {
+    size_t paths;       /* default 8 Mi */
+    size_t depth;       /* components of a path, default 256 */
+    size_t xattr_bytes; /* of one inode, names and values, default 64 KiB */
+};
+
+struct tree;
+
+struct tree *tree_new(const struct tree_limits *limits);
+void tree_free(struct tree *tree);
+SCOPE_DEFINE(tree, tree_free)
+
+/* What follows comes from part ordinal PART (rising from 0) of layer LAYER, called NAME. */
+void tree_begin(struct tree *tree, unsigned layer, unsigned part, const char *name,
+                enum layer_rules rules, bool untimed);
+
+/*
+ * Applies entry number SEQUENCE of the part. Errors name layer and path. *RET is the inode that
+ * takes the entry's data (a file, or a hard link that brings data), else NULL.
+ */
+int tree_apply(struct tree *tree, const struct entry *entry, uint64_t sequence, struct inode **ret,
+               struct error *err);
+
+/* Gives inodes and implied directories without a time of their own EPOCH, and no inode a later one.
+ */
+void tree_settle(struct tree *tree, int64_t epoch);
+
+/* The newest time any layer brought, -1 when none did. */
+int64_t tree_newest(const struct tree *tree);
+
+/* The node at an absolute or relative PATH, symlinks not followed; NULL when there is none. */
+struct node *tree_find(const struct tree *tree, const char *path);
+
+/* The same, following symlinks within the tree as chroot would, the last one too. */
+struct node *tree_resolve(const struct tree *tree, const char *path);
+
+struct node *tree_root(const struct tree *tree);
+size_t tree_paths(const struct tree *tree);
+
+/* The path of NODE without a leading slash; "." for the root. Appended to BUF. */
+void node_path(const struct node *node, struct buf *buf);
+
+/* Children in byte order of their names: a new array of *RET_COUNT, freed by the caller. */
+struct node **node_sorted(const struct node *node, size_t *ret_count);
+
+/* Calls VISIT for every node, parents first, children in byte order; a result below 0 ends it. */
+typedef int (*tree_visit)(void *data, struct node *node, struct error *err);
+int tree_walk(const struct tree *tree, tree_visit visit, void *data, struct error *err);
+
+#endif

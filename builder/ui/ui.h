@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the user sees while work goes on. Messages and progress go to stderr: a line that redraws
+ * itself on a terminal, plain lines elsewhere; with --json also as JSON lines on stdout. Every
+ * foreign byte is escaped here, in one place. Results (what the command was asked for) go to
+ * stdout through ui_print and ui_json.
+ *
+ * Safe to call from more than one thread.
+ */
+#ifndef UI_UI_H
+#define UI_UI_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/fail.h"
+#include "base/scope.h"
+
+enum ui_color { COLOR_AUTO, COLOR_NEVER, COLOR_ALWAYS };
+
+struct ui_options {
+    bool json;
+    bool quiet;   /* -q: results and errors only */
+    bool verbose; /* -v */
+    enum ui_color color;
+};
+
+struct ui;
+
+struct ui *ui_new(const struct ui_options *options);
+void ui_free(struct ui *ui);
+SCOPE_DEFINE(ui, ui_free)
+
+bool ui_is_json(const struct ui *ui);
+
+/* A line on stderr (JSON: {"event":"note",…}); note: always but with -q; detail: only with -v. */
+void ui_note(struct ui *ui, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void ui_detail(struct ui *ui, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/*
+ * A phase: "reading layers", "writing disk". At most one at a time; starting the next ends the one
+ * before, and a finished one leaves a line with its time (and bytes and rate, where it had any).
+ * TOTAL 0: not known, no ETA.
+ */
+void ui_phase(struct ui *ui, const char *name, uint64_t total_bytes);
+/* What it is at (a layer's name; may be NULL) and how far. Cheap: redraws at most ten times a
+ * second. */
+void ui_progress(struct ui *ui, const char *item, uint64_t done_bytes);
+void ui_phase_end(struct ui *ui);
+
+/* Result text on stdout, escaped but for newlines; nothing with --json. */
+void ui_print(struct ui *ui, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* A result object as one JSON line on stdout, only with --json. Takes OBJECT. */
+void ui_json(struct ui *ui, json_t *object);
+
+/* The error that ended the command, on stderr (and as {"event":"error",…}): message, then hint. */
+void ui_error(struct ui *ui, const struct error *err);
+
+/* A JSON string from bytes of any encoding: what is not UTF-8 is escaped as text_escape does. */
+json_t *ui_string(const char *text);
+
+#endif

@@ -1,31 +1,60 @@
 # SPDX-License-Identifier: Apache-2.0
-# kiln: 'make help' says what can be made. Everything made goes to out/.
+# kiln. 'make help' says what can be made; everything made goes to out/.
 
 VERSION := 0.1.0
 PREFIX ?= /usr/local
 DESTDIR ?=
 OUT ?= out
+FUZZ_SECONDS ?= 5
 
 CC ?= cc
 CFLAGS ?= -O2 -g
 PACKAGES := libguestfs libarchive yaml-0.1 libzstd jansson libcrypto
-TEST_PACKAGES := cmocka
+HOST_ARCH := $(shell dpkg --print-architecture 2>/dev/null)
+
+# Everything kiln, its tests and its base layer need from Debian 12, in one list. A kernel for the
+# appliance is added where the machine has none (a container).
+DEBIAN_PACKAGES := build-essential pkg-config perl \
+    libguestfs-dev libguestfs-tools libguestfs-xfs btrfs-progs xfsprogs libarchive-dev libyaml-dev \
+    libzstd-dev libjansson-dev libssl-dev e2fsprogs qemu-utils mmdebstrap zstd \
+    libcmocka-dev qemu-system-x86 ovmf mtools dosfstools fdisk gdisk libarchive-tools cpio attr \
+    acl strace xz-utils lz4 bzip2 zip bsdutils python3 clang clang-format clang-tidy umoci skopeo \
+    uuid-runtime procps man-db time $(if $(wildcard /boot/vmlinuz-*),,linux-image-cloud-$(HOST_ARCH))
 
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DKILN_VERSION='"$(VERSION)"' \
     -Ibuilder -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 \
-    -Wundef -pthread $(if $(CI),-Werror) $(SAN_FLAGS) $(shell pkg-config --cflags $(PACKAGES)) $(CFLAGS)
-ALL_LIBS = $(shell pkg-config --libs $(PACKAGES)) -pthread $(LDFLAGS)
+    -Wundef -pthread $(if $(CI),-Werror) $(SAN_FLAGS) $(PACKAGE_CFLAGS) $(CFLAGS)
+ALL_LIBS = $(PACKAGE_LIBS) -pthread $(LDFLAGS)
 SAN_FLAGS = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+PACKAGE_CFLAGS = $(eval PACKAGE_CFLAGS := $$(shell pkg-config --cflags $(PACKAGES)))$(PACKAGE_CFLAGS)
+PACKAGE_LIBS = $(eval PACKAGE_LIBS := $$(shell pkg-config --libs $(PACKAGES)))$(PACKAGE_LIBS)
 
 SOURCES := $(sort $(wildcard builder/*.c builder/*/*.c))
+HEADERS := $(sort $(wildcard builder/*.h builder/*/*.h))
 OBJECTS := $(SOURCES:%.c=$(OUT)/obj/%.o)
 PARTS := $(filter-out $(OUT)/obj/builder/main.o,$(OBJECTS))
 UNITS := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
+FUZZERS := $(patsubst tests/fuzz/%.c,$(OUT)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+MAN := $(OUT)/man/kiln.1 $(OUT)/man/kiln-profile.5
+BASE := out/layers/debian-12.tar.zst
+JOBS := -j$(shell nproc)
 
 .DELETE_ON_ERROR:
-.PHONY: all units clean
+.PHONY: all help deps demo base check test soak bench units san fuzz tidy format format-check \
+    check-headers check-layers man install clean
 
 all: $(OUT)/kiln
+
+help:
+	@echo 'make demo      install what is missing, build kiln, a Debian 12 base layer and the demo image'
+	@echo 'make           build out/kiln'
+	@echo 'make check     unit and fast tests, sanitizers and lint; under a minute, no VM'
+	@echo 'make test      all that guards main: check, the appliance, the boot matrix, seconds of fuzzing'
+	@echo 'make soak      the full counts; hours with FUZZ_SECONDS=3600'
+	@echo 'make bench     time and memory beside other tools, in one run'
+	@echo 'make install   program and man pages, to DESTDIR and PREFIX ($(PREFIX))'
+	@echo 'make deps      what the above need, from Debian; base: the base layer; man: the man pages'
+	@echo 'make tidy format format-check san fuzz clean'
 
 $(OUT)/kiln: $(OBJECTS)
 	$(CC) $(ALL_CFLAGS) -o $@ $(OBJECTS) $(ALL_LIBS)
@@ -34,13 +63,121 @@ $(OUT)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+# --- what is needed --------------------------------------------------------------------------
+
+deps:
+	@missing=$$(for p in $(DEBIAN_PACKAGES); do \
+	    dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+	    sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	    echo "installing:" $$missing; \
+	    $$sudo apt-get update -q && \
+	    $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
+	fi
+
+base: $(BASE)
+
+# Not made again when it is there: a base layer is an input, pinned by its digest.
+$(BASE):
+	layers/debian-12 $@
+
+demo: deps
+	$(MAKE) $(JOBS) all
+	$(MAKE) base
+	$(OUT)/kiln build profiles/demo.yaml -o out/demo --force
+	@echo
+	@echo 'The demo image is in out/demo: disk.raw and disk.qcow2. To boot it (ends with Ctrl-A X):'
+	@echo '  qemu-system-x86_64 -m 1G -nographic -snapshot -drive file=out/demo/disk.qcow2,if=virtio'
+	@echo 'and with UEFI, add: -machine q35 -bios /usr/share/ovmf/OVMF.fd'
+
+# --- tests -----------------------------------------------------------------------------------
+
 units: $(UNITS)
 
 $(OUT)/unit/%: tests/unit/%.c $(PARTS)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -Itests/unit -MMD -MP -o $@ $< $(PARTS) $(ALL_LIBS) $(shell pkg-config --libs $(TEST_PACKAGES))
+	$(CC) $(ALL_CFLAGS) -MMD -MP -o $@ $< $(PARTS) $(ALL_LIBS) -lcmocka
+
+check: check-headers check-layers format-check
+	$(MAKE) $(JOBS) all units man
+	tests/run --tier check
+
+test: deps
+	$(MAKE) $(JOBS) all units man check-headers check-layers format-check
+	$(MAKE) base
+	$(MAKE) $(JOBS) OUT=out/san SAN=address,undefined CFLAGS='-O1 -g' all units
+	$(MAKE) $(JOBS) fuzzers
+	tests/run --tier test
+
+soak: deps
+	$(MAKE) $(JOBS) all units man
+	$(MAKE) base
+	$(MAKE) $(JOBS) OUT=out/san SAN=address,undefined CFLAGS='-O1 -g' all units
+	$(MAKE) $(JOBS) fuzzers
+	FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run --tier soak
+
+bench: deps
+	$(MAKE) $(JOBS) all
+	$(MAKE) base
+	tests/bench
+
+san:
+	$(MAKE) $(JOBS) OUT=out/san SAN=address,undefined CFLAGS='-O1 -g' all units
+	tests/run --tier check --san
+
+.PHONY: fuzzers
+fuzzers:
+	$(MAKE) OUT=out/fuzzed CC=clang SAN=fuzzer-no-link,address,undefined CFLAGS='-O1 -g' fuzz-programs
+
+.PHONY: fuzz-programs
+fuzz-programs: $(FUZZERS)
+
+$(OUT)/fuzz/%: tests/fuzz/%.c $(PARTS)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer -o $@ $< $(PARTS) $(ALL_LIBS)
+
+fuzz: fuzzers
+	tests/fuzz/run $(FUZZ_SECONDS)
+
+# --- lint ------------------------------------------------------------------------------------
+
+format:
+	clang-format -i $(SOURCES) $(HEADERS) $(wildcard tests/*/*.[ch])
+
+format-check:
+	clang-format --dry-run -Werror $(SOURCES) $(HEADERS) $(wildcard tests/*/*.[ch])
+
+tidy:
+	clang-tidy --quiet $(SOURCES) -- -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \
+	    -DKILN_VERSION='"$(VERSION)"' -Ibuilder $(PACKAGE_CFLAGS)
+
+# Every header stands alone.
+check-headers:
+	@for h in $(HEADERS); do \
+	    echo "#include \"$${h#builder/}\"" | $(CC) $(ALL_CFLAGS) -fsyntax-only -x c - || exit 1; done
+
+# Includes go one way: see builder/README.md.
+check-layers:
+	@tests/check-layers
+
+# --- documents and installation --------------------------------------------------------------
+
+man: $(MAN)
+
+$(OUT)/man/kiln.1: builder/kiln.pod Makefile
+	@mkdir -p $(@D)
+	pod2man --errors=die --section=1 --release='kiln $(VERSION)' --center='kiln' --date=' ' --name=KILN $< $@
+
+$(OUT)/man/kiln-profile.5: builder/kiln-profile.pod Makefile
+	@mkdir -p $(@D)
+	pod2man --errors=die --section=5 --release='kiln $(VERSION)' --center='kiln' --date=' ' --name=KILN-PROFILE $< $@
+
+install: all man
+	install -D -m 0755 $(OUT)/kiln $(DESTDIR)$(PREFIX)/bin/kiln
+	install -D -m 0644 $(OUT)/man/kiln.1 $(DESTDIR)$(PREFIX)/share/man/man1/kiln.1
+	install -D -m 0644 $(OUT)/man/kiln-profile.5 $(DESTDIR)$(PREFIX)/share/man/man5/kiln-profile.5
 
 clean:
-	rm -rf $(OUT)/obj $(OUT)/unit $(OUT)/kiln
+	rm -rf $(OUT)/obj $(OUT)/unit $(OUT)/man $(OUT)/kiln out/san out/fuzzed
 
 -include $(OBJECTS:.o=.d) $(UNITS:=.d)

@@ -186,10 +186,9 @@ const char *text_size(uint64_t bytes, char out[TEXT_SIZE_MAX])
 
 bool text_parse_time(const char *text, int64_t *ret)
 {
-    struct tm tm = {0};
+    struct tm tm = {0}, given, back;
     int end = 0;
     time_t seconds;
-    struct tm back;
 
     if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2dZ%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
                &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &end) != 6 ||
@@ -198,10 +197,12 @@ bool text_parse_time(const char *text, int64_t *ret)
     }
     tm.tm_year -= 1900;
     tm.tm_mon -= 1;
+    given = tm;
     seconds = timegm(&tm);
-    /* timegm normalises the 31st of February; a date that does not come back is not a date. */
-    if (gmtime_r(&seconds, &back) == NULL || back.tm_mday != tm.tm_mday ||
-        back.tm_hour != tm.tm_hour || back.tm_min != tm.tm_min || seconds < 0) {
+    /* timegm makes the 2nd of March of a 30th of February: what does not come back is no date. */
+    if (gmtime_r(&seconds, &back) == NULL || back.tm_mday != given.tm_mday ||
+        back.tm_hour != given.tm_hour || back.tm_min != given.tm_min ||
+        back.tm_sec != given.tm_sec || seconds < 0) {
         return false;
     }
     *ret = seconds;

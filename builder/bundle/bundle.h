@@ -15,8 +15,9 @@ struct bundle;
 
 /*
  * Starts the bundle that will be PATH: removes what killed builds of the same PATH left (those
- * whose lock is free), then makes "PATH.partial-XXXXXX". PATH may exist only with FORCE, and then
- * only as a bundle (it has a manifest.json) or an empty directory.
+ * whose lock is free), then makes "PATH.partial-XXXXXX", and PATH's parents where they are missing.
+ * PATH may exist only with FORCE, and then only as a bundle (it has a manifest.json of kiln's) or
+ * an empty directory. Names that begin with a dot are taken inside the unfinished bundle.
  */
 int bundle_begin(const char *path, bool force, struct bundle **ret, struct error *err);
 

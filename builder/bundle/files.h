@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * files.index: every path of the image in the format of mtree(5), sorted, readable by bsdtar: type,
- * mode, uid, gid, size, time, sha256digest, link, device, nlink; the layer and the extended
- * attributes as keywords of kiln's own (layer=INDEX, xattr.NAME=BASE64, hardlink=FIRST-PATH).
+ * mode, uid, gid, size, time, sha256digest, link, device, nlink. What mtree has no keyword for goes
+ * into tags=, a list with commas: layer:INDEX (as many as there are layers: kiln's own file),
+ * xattr.NAME:BASE64 and, at every name of a hard link but the first, hardlink:FIRST-PATH. (Keywords
+ * of our own would make bsdtar warn and fail.)
  */
 #ifndef BUNDLE_FILES_H
 #define BUNDLE_FILES_H

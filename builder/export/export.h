@@ -13,9 +13,16 @@ struct export_format {
     enum format bit;
     int (*write)(const char *raw, const char *path,
                  struct error *err); /* NULL: it is disk.raw itself */
+
+    /* What writes it, for the manifest, since its bytes follow it: a new string. May be NULL. */
+    int (*maker)(char **ret, struct error *err);
 };
 
 /* All of them, ended by a row without a name. */
 extern const struct export_format export_formats[];
+
+/* Rows of the table; each in a file of its own. */
+int export_qcow2(const char *raw, const char *path, struct error *err);
+int export_qcow2_maker(char **ret, struct error *err);
 
 #endif

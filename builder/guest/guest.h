@@ -25,7 +25,8 @@ struct guest_options {
     const struct guest_drive *drives;
     size_t drive_count;
     const char *temporary; /* existing directory for the appliance's files; removed by the caller */
-    unsigned kvm_limit_s;  /* 0: 60 */
+    unsigned kvm_limit_s;  /* 0: 60; $KILN_KVM_LIMIT (1 to 3600 seconds) overrides it. Counted from
+                              the start of qemu; KVM that takes longer is given up */
     /* One line for the user ("KVM does not work here …"); may be NULL. Any thread may call it. */
     void (*note)(void *data, const char *text);
     void *note_data;
@@ -35,12 +36,21 @@ struct guest;
 
 /*
  * Launches. KVM first unless it is known not to work here (remembered in kiln's cache directory
- * until the next boot or kernel) or LIBGUESTFS_* says otherwise; one fall-back to emulation. Blocks
- * for seconds; may run in a thread of its own. Failure is FAIL_MISSING with the real cause.
+ * until the next boot, kernel or qemu) or LIBGUESTFS_* says otherwise; one fall-back to emulation.
+ * Blocks for seconds; may run in a thread of its own, which may end before the guest does. Failure
+ * is FAIL_MISSING with the real cause, FAIL_STOPPED when interrupted, FAIL_USAGE for a bad
+ * $KILN_KVM_LIMIT.
+ *
+ * From its success until guest_shutdown or guest_close the guest holds the slot of stop_wake: an
+ * interruption kills qemu, and whatever call is blocked in libguestfs fails.
  */
 int guest_launch(const struct guest_options *options, struct guest **ret, struct error *err);
 
-/* The handle, borrowed. Its error handler is off: use guest_fail. */
+/*
+ * The handle, borrowed. Its error handler is off: use guest_fail, in the thread of the failed call.
+ * libguestfs keeps both the handler and the last error by thread, so each thread asks for the
+ * handle here; it waits while another thread is inside a call.
+ */
 guestfs_h *guest_handle(struct guest *guest);
 
 /* "kvm" or "tcg". */
@@ -56,7 +66,10 @@ int guest_shutdown(struct guest *guest, struct error *err);
 void guest_close(struct guest *guest);
 SCOPE_DEFINE(guest, guest_close)
 
-/* Removes what killed builds left in the shared temporary directory. */
+/*
+ * Removes what killed builds left in the shared temporary directories: sockets without a listener,
+ * unfinished appliances. Never anything of a living process.
+ */
 void guest_sweep(void);
 
 #endif

@@ -9,6 +9,7 @@
 #define LAYER_PAX_H
 
 #include "base/fail.h"
+#include "base/scope.h"
 #include "layer/entry.h"
 
 struct pax;
@@ -24,10 +25,12 @@ typedef int (*pax_sink)(void *data, const void *bytes, size_t size, struct error
 
 struct pax *pax_new(pax_sink sink, void *data);
 void pax_free(struct pax *pax);
+SCOPE_DEFINE(pax, pax_free)
 
 /*
  * Starts a member. ENTRY->path goes in as it is. For a file with holes EXTENTS lists its data in
  * order, else EXTENTS is NULL; then exactly the file's (or the extents') bytes follow by pax_data.
+ * A hard link is only its name: it takes no data, whatever ENTRY->size says.
  */
 int pax_entry(struct pax *pax, const struct entry *entry, const struct extent *extents,
               size_t extent_count, struct error *err);

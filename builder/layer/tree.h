@@ -43,19 +43,25 @@ struct inode {
     char *content;     /* files kept in memory (small ones somebody asked for, generated ones) */
 
     struct node *names; /* every path, linked by node->same */
+    struct node *first; /* the first of them in the order of tree_walk; set by tree_settle */
     unsigned links;
 };
 
 struct node {
-    struct node *parent; /* NULL for the root */
-    struct node *same;   /* next name of the same inode */
+    struct node *parent;        /* NULL for the root */
+    struct node *same;          /* next name of the same inode */
+    struct node *same_previous; /* NULL for inode->names */
+    struct node *table_next;    /* the tree's own: next in the same bucket */
     struct inode *inode;
     struct node *children; /* directories: first child, linked by next; order means nothing */
     struct node *next, *previous;
-    unsigned part; /* the part that put this name here last */
-    bool implied;  /* a directory nobody described */
+    unsigned part;   /* the part that put this name here last */
+    unsigned passed; /* the tree's own: the last part, plus 1, whose entries a symlink led here */
+    unsigned hidden; /* the tree's own: the last part, plus 1, that hid what lay lower in here */
+    uint32_t hash;   /* the tree's own */
     uint16_t length;
-    char name[]; /* any bytes but '/' and NUL; NUL-terminated */
+    bool implied; /* a directory nobody described */
+    char name[];  /* any bytes but '/' and NUL; NUL-terminated */
 };
 
 /* What a hostile layer may not exceed; 0 members take the defaults. */
@@ -86,7 +92,10 @@ int tree_apply(struct tree *tree, const struct entry *entry, uint64_t sequence, 
  */
 void tree_settle(struct tree *tree, int64_t epoch);
 
-/* The newest time any layer brought, -1 when none did. */
+/*
+ * The newest time any layer brought, rounded up to a whole second so that settling on it changes
+ * none; -1 when none did.
+ */
 int64_t tree_newest(const struct tree *tree);
 
 /* The node at an absolute or relative PATH, symlinks not followed; NULL when there is none. */

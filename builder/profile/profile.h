@@ -31,7 +31,7 @@ enum layer_kind { LAYER_ARCHIVE, LAYER_DIRECTORY, LAYER_FILES };
 /* mode and owner given to one path, of a directory layer ('set') or a files layer. */
 struct attributes {
     bool has_mode, has_owner;
-    uint32_t mode; /* 07777 at most */
+    uint32_t mode; /* 07777 at most; of a files layer also the default, without has_mode */
     uint32_t uid, gid;
 };
 
@@ -122,6 +122,21 @@ SCOPE_DEFINE(profile, profile_free)
 /* A problem a later stage found with something at MARK; FAIL_USAGE, "FILE:LINE:COLUMN: …". */
 int profile_fail(const struct profile *profile, struct mark mark, struct error *err,
                  const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/*
+ * Every key that a profile can have, in the order of the grammar, for what prints or tests the
+ * documentation. Paths are like "disk.partitions[].size" and "layers[].files.PATH.mode".
+ */
+struct profile_field {
+    const char *path;
+    const char *type;     /* what it takes: "text", "one of x86_64, aarch64", … */
+    const char *standard; /* the default in words; NULL for none */
+    const char *help;
+    bool required;
+    bool supported; /* false: in the grammar, and refused by this version */
+};
+typedef void profile_visit(const struct profile_field *field, void *data);
+void profile_fields(profile_visit *visit, void *data);
 
 /* The words of the grammar, for messages and files: "x86_64", "ext4", "bios-boot", "qcow2", … */
 const char *architecture_name(enum architecture architecture);

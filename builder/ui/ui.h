@@ -21,13 +21,14 @@ enum ui_color { COLOR_AUTO, COLOR_NEVER, COLOR_ALWAYS };
 
 struct ui_options {
     bool json;
-    bool quiet;   /* -q: results and errors only */
+    bool quiet;   /* -q: results and errors only, also as JSON */
     bool verbose; /* -v */
     enum ui_color color;
 };
 
 struct ui;
 
+/* Call after stop_init: a thread of its own keeps the progress line going. */
 struct ui *ui_new(const struct ui_options *options);
 void ui_free(struct ui *ui);
 SCOPE_DEFINE(ui, ui_free)
@@ -57,6 +58,12 @@ void ui_json(struct ui *ui, json_t *object);
 
 /* The error that ended the command, on stderr (and as {"event":"error",…}): message, then hint. */
 void ui_error(struct ui *ui, const struct error *err);
+
+/*
+ * The last call before exit: whether everything written to stdout arrived (a full disk and a closed
+ * pipe are seen here and not before). ERR may be NULL after an error that was shown already.
+ */
+int ui_finish(struct ui *ui, struct error *err);
 
 /* A JSON string from bytes of any encoding: what is not UTF-8 is escaped as text_escape does. */
 json_t *ui_string(const char *text);

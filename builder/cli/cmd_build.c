@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stddef.h>
+
+#include "cli/cmd.h"
+#include "pipeline.h"
+
+enum { OUTPUT, ENGINE, FORMATS, PLAN, FORCE, SYNC };
+
+static const struct option_row options[] = {
+    [OUTPUT] = {'o', "output", "DIR", "the bundle's directory (default NAME-VERSION)"},
+    [ENGINE] = {0, "engine", "ENGINE", "auto or guestfs, over the profile's"},
+    [FORMATS] = {0, "formats", "F,…", "raw, qcow2, over the profile's"},
+    [PLAN] = {0, "plan", NULL, "say what would be built and stop"},
+    [FORCE] = {0, "force", NULL, "replace an existing bundle, at the end"},
+    [SYNC] = {0, "sync", NULL, "wait until everything is on the disk"},
+    {0, NULL, NULL, NULL},
+};
+
+static int run(const struct invocation *invocation, struct error *err)
+{
+    const char *const *values = invocation->values;
+    struct build_options build = {
+        .profile = invocation->arguments[0],
+        .output = values[OUTPUT],
+        .engine = values[ENGINE],
+        .formats = values[FORMATS],
+        .force = values[FORCE] != NULL,
+        .sync = values[SYNC] != NULL,
+    };
+
+    return values[PLAN] != NULL ? pipeline_plan(&build, invocation->ui, err)
+                                : pipeline_build(&build, invocation->ui, err);
+}
+
+const struct command cmd_build = {
+    .name = "build",
+    .arguments = "PROFILE",
+    .summary = "build a profile's image into a bundle",
+    .options = options,
+    .run = run,
+};

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stddef.h>
+
+#include "cli/cmd.h"
+#include "pipeline.h"
+
+enum { ENGINE, FORMATS };
+
+static const struct option_row options[] = {
+    [ENGINE] = {0, "engine", "ENGINE", "auto or guestfs, over the profile's"},
+    [FORMATS] = {0, "formats", "F,…", "raw, qcow2, over the profile's"},
+    {0, NULL, NULL, NULL},
+};
+
+static int run(const struct invocation *invocation, struct error *err)
+{
+    struct build_options build = {
+        .profile = invocation->arguments[0],
+        .engine = invocation->values[ENGINE],
+        .formats = invocation->values[FORMATS],
+    };
+
+    return pipeline_plan(&build, invocation->ui, err);
+}
+
+const struct command cmd_plan = {
+    .name = "plan",
+    .arguments = "PROFILE",
+    .summary = "say what a build would do: partitions, sizes, layers, digests",
+    .options = options,
+    .run = run,
+};

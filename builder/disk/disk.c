@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "disk/disk.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/text.h"
+#include "disk/engine.h"
+#include "disk/ext4.h"
+#include "disk/fat.h"
+#include "disk/gpt.h"
+
+/* The work in progress. */
+struct writing {
+    const struct disk *disk;
+    const struct engine_ops *ops;
+    struct engine *engine;
+    struct fat **fats;   /* by index of the partition; NULL for those that are not FAT */
+    struct fat *current; /* where the bytes of the file at hand go; NULL: the engine */
+    int fd;
+};
+
+static const struct plan_partition *home_of(const struct plan *plan, const char *path)
+{
+    SCOPED_FREE char *absolute = strcmp(path, ".") == 0 ? xstrdup("/") : xprintf("/%s", path);
+
+    return plan_mount(plan, absolute);
+}
+
+bool disk_is_vfat(const struct plan *plan, const char *path)
+{
+    const struct plan_partition *home = home_of(plan, path);
+
+    return home != NULL && home->spec->filesystem == FS_VFAT &&
+           strcmp(home->spec->mount + 1, path) != 0;
+}
+
+/* The name of PATH (below the mount point) on its own file system, without a leading slash. */
+static const char *inside(const struct plan_partition *home, const char *path)
+{
+    size_t length = strlen(home->spec->mount + 1);
+
+    return path[length] == '/' ? path + length + 1 : path + length;
+}
+
+/* --- empty disk -------------------------------------------------------------------------- */
+
+static int create(const struct disk *disk, struct error *err)
+{
+    SCOPED_FD int fd = open(disk->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+
+    if (fd < 0) {
+        return fail_os(err, "create '%s'", disk->path);
+    }
+    if (ftruncate(fd, (off_t)disk->plan->size_bytes) < 0) {
+        return fail_os(err, "make '%s' %llu bytes long", disk->path,
+                       (unsigned long long)disk->plan->size_bytes);
+    }
+    if (gpt_write(fd, disk->plan, disk->path, err) < 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < disk->plan->partition_count; i++) {
+        const struct plan_partition *part = &disk->plan->partitions[i];
+        bool root = part->spec->type == PART_ROOT;
+
+        if (part->spec->filesystem == FS_EXT4 &&
+            ext4_make(disk->path, part, root ? disk->profile->inodes : 0, disk->epoch, err) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int open_fats(struct writing *writing, struct error *err)
+{
+    const struct plan *plan = writing->disk->plan;
+
+    for (size_t i = 0; i < plan->partition_count; i++) {
+        const struct plan_partition *part = &plan->partitions[i];
+
+        if (part->spec->filesystem == FS_VFAT &&
+            fat_new(writing->fd, part->offset_bytes, part->size_bytes, part->volume_id,
+                    part->fs_label, part->spec->name, &writing->fats[i], err) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* --- does it fit ------------------------------------------------------------------------- */
+
+struct need {
+    uint64_t blocks, inodes, bytes;
+};
+
+struct needs {
+    const struct disk *disk;
+    struct need *by_partition;
+};
+
+/* Blocks of a directory: entries of 8 bytes and the name, to a multiple of 4, three quarters full.
+ */
+static uint64_t directory_blocks(const struct node *node)
+{
+    uint64_t bytes = 24;
+
+    for (const struct node *child = node->children; child != NULL; child = child->next) {
+        bytes += 8 + ((child->length + 3ULL) & ~3ULL);
+    }
+    return bytes <= EXT4_BLOCK - 12 ? 1 : bytes * 4 / 3 / EXT4_BLOCK + 2;
+}
+
+static int add_need(void *data, struct node *node, struct error *err)
+{
+    struct needs *needs = data;
+    const struct inode *inode = node->inode;
+    SCOPED(buf_done) struct buf path = {0};
+    const struct plan_partition *home;
+    struct need *need;
+
+    (void)err;
+    node_path(node, &path);
+    home = home_of(needs->disk->plan, path.data);
+    if (home == NULL || inode->first != node) {
+        return 0;
+    }
+    need = &needs->by_partition[home->number - 1];
+    need->inodes++;
+    need->bytes += inode->data_bytes;
+    need->blocks += (inode->data_bytes + EXT4_BLOCK - 1) / EXT4_BLOCK + inode->extent_count;
+    if (inode->type == ENTRY_DIRECTORY) {
+        need->blocks += directory_blocks(node);
+    } else if (inode->type == ENTRY_SYMLINK && strlen(inode->target) >= 60) {
+        need->blocks++;
+    }
+    return 0;
+}
+
+static int too_small(const struct disk *disk, const struct plan_partition *part, const char *what,
+                     uint64_t needed, uint64_t there, bool bytes, struct error *err)
+{
+    char a[TEXT_SIZE_MAX], b[TEXT_SIZE_MAX];
+
+    if (bytes) {
+        fail(err, FAIL_ERROR,
+             "the image does not fit: partition '%s' has room for %s, the layers need %s",
+             part->spec->name, text_size(there, a), text_size(needed, b));
+        return fail_hint(err, "raise 'size' under 'disk' in %s", disk->profile->path);
+    }
+    fail(err, FAIL_ERROR,
+         "the image does not fit: partition '%s' has %llu %s, the layers need %llu",
+         part->spec->name, (unsigned long long)there, what, (unsigned long long)needed);
+    return fail_hint(err, "raise 'inodes' (or 'size') under 'disk' in %s", disk->profile->path);
+}
+
+static int check_partition(const struct disk *disk, int fd, const struct plan_partition *part,
+                           const struct need *need, struct error *err)
+{
+    uint64_t blocks = part->size_bytes / EXT4_BLOCK, inodes = UINT64_MAX;
+
+    if (part->spec->filesystem == FS_EXT4 && ext4_free_space(fd, part, &blocks, &inodes, err) < 0) {
+        return -1;
+    }
+    if (need->blocks > blocks) {
+        return too_small(disk, part, "", need->blocks * EXT4_BLOCK, blocks * EXT4_BLOCK, true, err);
+    }
+    if (need->inodes > inodes) {
+        return too_small(disk, part, "inodes", need->inodes, inodes, false, err);
+    }
+    return 0;
+}
+
+/* The host's file system must take the data too: a full one would stop the appliance half-way. */
+static int check_host(const struct disk *disk, uint64_t needed, struct error *err)
+{
+    char a[TEXT_SIZE_MAX], b[TEXT_SIZE_MAX];
+    struct statvfs st;
+    uint64_t there;
+
+    if (statvfs(disk->temporary, &st) < 0) {
+        return fail_os(err, "find the free space of '%s'", disk->temporary);
+    }
+    there = (uint64_t)st.f_bavail * st.f_frsize;
+    if (needed > there) {
+        fail(err, FAIL_ERROR, "no space for '%s': %s are free, the disk needs about %s", disk->path,
+             text_size(there, a), text_size(needed, b));
+        return fail_hint(err, "free some space, or name another place with -o");
+    }
+    return 0;
+}
+
+static int check_fit(const struct disk *disk, int fd, struct error *err)
+{
+    const struct plan *plan = disk->plan;
+    SCOPED_FREE struct need *by_partition = xcalloc(plan->partition_count, sizeof(*by_partition));
+    struct needs needs = {disk, by_partition};
+    uint64_t blocks = 0;
+
+    if (tree_walk(disk->stack->tree, add_need, &needs, err) < 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < plan->partition_count; i++) {
+        const struct plan_partition *part = &plan->partitions[i];
+
+        if (part->spec->filesystem != FS_NONE && part->spec->filesystem != FS_VFAT &&
+            check_partition(disk, fd, part, &by_partition[i], err) < 0) {
+            return -1;
+        }
+        blocks += by_partition[i].blocks;
+    }
+    /* Metadata and journal are small beside data: 16 MiB and one part in 64. */
+    return check_host(disk, blocks * EXT4_BLOCK * 65 / 64 + (16 << 20), err);
+}
+
+/* --- content ----------------------------------------------------------------------------- */
+
+static int put_file(void *data, const struct inode *inode, struct error *err)
+{
+    struct writing *writing = data;
+    SCOPED(buf_done) struct buf path = {0};
+    const struct plan_partition *home;
+
+    node_path(inode->first, &path);
+    home = home_of(writing->disk->plan, path.data);
+    writing->current = writing->fats[home->number - 1];
+    if (writing->current == NULL) {
+        return writing->ops->file(writing->engine, inode, err);
+    }
+    return fat_file(writing->current, inside(home, path.data), inode->mtime, inode->size, err);
+}
+
+static int put_bytes(void *data, const void *bytes, size_t size, struct error *err)
+{
+    struct writing *writing = data;
+
+    if (writing->current == NULL) {
+        return writing->ops->bytes(writing->engine, bytes, size, err);
+    }
+    return fat_data(writing->current, bytes, size, err);
+}
+
+static void show_progress(void *data, const char *layer, uint64_t done_bytes)
+{
+    struct writing *writing = data;
+
+    ui_progress(writing->disk->ui, layer, done_bytes);
+}
+
+/* FAT wants its directories before their files; empty files have no data to be streamed. */
+static int put_on_fat(void *data, struct node *node, struct error *err)
+{
+    struct writing *writing = data;
+    const struct inode *inode = node->inode;
+    SCOPED(buf_done) struct buf path = {0};
+    const struct plan_partition *home;
+    struct fat *fat;
+
+    node_path(node, &path);
+    if (!disk_is_vfat(writing->disk->plan, path.data)) {
+        return 0;
+    }
+    home = home_of(writing->disk->plan, path.data);
+    fat = writing->fats[home->number - 1];
+    if (inode->type == ENTRY_DIRECTORY) {
+        return fat_directory(fat, inside(home, path.data), inode->mtime, err);
+    }
+    return inode->data_bytes == 0 ? fat_file(fat, inside(home, path.data), inode->mtime, 0, err)
+                                  : 0;
+}
+
+static int finish_fats(struct writing *writing, struct error *err)
+{
+    for (size_t i = 0; i < writing->disk->plan->partition_count; i++) {
+        if (writing->fats[i] != NULL && fat_finish(writing->fats[i], err) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int fill(struct writing *writing, struct error *err)
+{
+    const struct disk *disk = writing->disk;
+    SCOPED(buf_done) struct buf core = {0};
+    struct stack_sink sink = {put_file, put_bytes, show_progress, writing};
+
+    if (tree_walk(disk->stack->tree, put_on_fat, writing, err) < 0 ||
+        writing->ops->begin(disk, &writing->engine, err) < 0) {
+        return -1;
+    }
+    ui_phase(disk->ui, "writing the disk", disk->stack->size_bytes);
+    if (stack_stream(disk->stack, &sink, err) < 0 ||
+        writing->ops->finish(writing->engine, &core, err) < 0 || finish_fats(writing, err) < 0) {
+        return -1;
+    }
+    if (disk->boot->core_command != NULL &&
+        boot_embed(writing->fd, disk->plan, disk->boot, &core, disk->path, err) < 0) {
+        return -1;
+    }
+    ui_phase_end(disk->ui);
+    return 0;
+}
+
+int disk_write(const struct disk *disk, char **ret_detail, struct error *err)
+{
+    SCOPED_FREE struct fat **fats = xcalloc(disk->plan->partition_count, sizeof(struct fat *));
+    struct writing writing = {.disk = disk, .ops = &engine_guestfs, .fats = fats, .fd = -1};
+    int result = -1;
+
+    if (create(disk, err) < 0) {
+        return -1;
+    }
+    writing.fd = open(disk->path, O_RDWR | O_CLOEXEC);
+    if (writing.fd < 0) {
+        return fail_os(err, "open '%s'", disk->path);
+    }
+    if (check_fit(disk, writing.fd, err) == 0 && open_fats(&writing, err) == 0 &&
+        fill(&writing, err) == 0) {
+        *ret_detail = writing.ops->describe(writing.engine);
+        result = 0;
+    }
+    writing.ops->free(writing.engine);
+    for (size_t i = 0; i < disk->plan->partition_count; i++) {
+        fat_free(fats[i]);
+    }
+    (void)close(writing.fd);
+    return result;
+}

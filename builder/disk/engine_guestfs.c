@@ -1,0 +1,525 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The engine for any file system the appliance knows. One launch: file systems are made and
+ * mounted, then two tar streams go in through a pipe. The first brings everything but directories
+ * (the ones it needs appear by themselves); the second brings the directories, deepest first, with
+ * their final owners, modes, times and attributes, when nothing touches what is in them any more.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <time.h>
+
+#include "base/file.h"
+#include "base/stop.h"
+#include "base/text.h"
+#include "disk/engine.h"
+#include "guest/guest.h"
+
+/* One tar_in at a time: the call blocks, so it has a thread. */
+struct tar {
+    struct engine *engine;
+    pthread_t thread;
+    bool running;
+    int read_fd, write_fd;
+    struct pax *pax;
+    int result; /* of the call, after the thread */
+    struct error error;
+};
+
+/* Ends the appliance when the host's disk is nearly full: QEMU would wait for space for ever. */
+struct sentry {
+    pthread_t thread;
+    bool running;
+    atomic_bool stop, full;
+    const char *where;
+    pid_t qemu;
+};
+
+struct engine {
+    const struct disk *disk;
+    struct guest *guest;
+    struct tar tar;
+    struct sentry sentry;
+    char *kernel; /* the appliance's release */
+};
+
+enum { SPACE_MIN = 8 << 20, PIPE_BYTES = 1 << 20 };
+
+/* --- space on the host ------------------------------------------------------------------- */
+
+static void *watch_space(void *data)
+{
+    struct sentry *sentry = data;
+    struct timespec pause = {.tv_nsec = 200 * 1000 * 1000};
+    struct statvfs st;
+
+    while (!atomic_load(&sentry->stop)) {
+        if (statvfs(sentry->where, &st) == 0 && (uint64_t)st.f_bavail * st.f_frsize < SPACE_MIN) {
+            atomic_store(&sentry->full, true);
+            (void)kill(sentry->qemu, SIGKILL);
+            break;
+        }
+        (void)nanosleep(&pause, NULL);
+    }
+    return NULL;
+}
+
+static void sentry_start(struct sentry *sentry, const char *where, pid_t qemu)
+{
+    sentry->where = where;
+    sentry->qemu = qemu;
+    sentry->running = qemu > 0 && pthread_create(&sentry->thread, NULL, watch_space, sentry) == 0;
+}
+
+static void sentry_stop(struct sentry *sentry)
+{
+    if (sentry->running) {
+        atomic_store(&sentry->stop, true);
+        (void)pthread_join(sentry->thread, NULL);
+        sentry->running = false;
+    }
+}
+
+/* Whatever failed, a full disk or the user explains it better. */
+static int fail_engine(struct engine *engine, struct error *err, const char *doing)
+{
+    if (atomic_load(&engine->sentry.full)) {
+        fail_clear(err);
+        fail(err, FAIL_ERROR, "no space left for '%s'", engine->disk->path);
+        return fail_hint(err, "free some space, or name another place with -o");
+    }
+    if (err->kind == FAIL_NONE) {
+        guest_fail(engine->guest, err, doing);
+    }
+    if (strstr(err->message, "No space left on device") != NULL) {
+        return fail_hint(err, "the image does not fit: raise 'size' under 'disk' in %s",
+                         engine->disk->profile->path);
+    }
+    return -1;
+}
+
+/* --- a tar stream into the appliance ----------------------------------------------------- */
+
+static void *run_tar(void *data)
+{
+    struct tar *tar = data;
+    guestfs_h *g = guest_handle(tar->engine->guest);
+    SCOPED_FREE char *path = xprintf("/dev/fd/%d", tar->read_fd);
+
+    tar->result = guestfs_tar_in_opts(g, path, "/", GUESTFS_TAR_IN_OPTS_XATTRS, 1,
+                                      GUESTFS_TAR_IN_OPTS_ACLS, 1, -1);
+    if (tar->result < 0) {
+        guest_fail(tar->engine->guest, &tar->error, "write files");
+    }
+    /* A writer that still has something to say must notice that nobody listens. */
+    (void)close(tar->read_fd);
+    return NULL;
+}
+
+static int pipe_sink(void *data, const void *bytes, size_t size, struct error *err)
+{
+    const struct tar *tar = data;
+
+    return file_write_all(tar->write_fd, bytes, size, "the pipe to the appliance", err);
+}
+
+static int tar_start(struct engine *engine, struct error *err)
+{
+    struct tar *tar = &engine->tar;
+    int ends[2];
+
+    if (pipe2(ends, O_CLOEXEC) < 0) {
+        return fail_os(err, "make a pipe");
+    }
+    (void)fcntl(ends[1], F_SETPIPE_SZ, PIPE_BYTES); /* fewer switches; the default does as well */
+    *tar = (struct tar){.engine = engine, .read_fd = ends[0], .write_fd = ends[1]};
+    tar->pax = pax_new(pipe_sink, tar);
+    if (pthread_create(&tar->thread, NULL, run_tar, tar) != 0) {
+        (void)close(ends[0]);
+        (void)close(ends[1]);
+        return fail(err, FAIL_ERROR, "start a thread");
+    }
+    tar->running = true;
+    return 0;
+}
+
+/*
+ * Closes the pipe and waits for the call. What the appliance says of a failure comes before our
+ * broken pipe, which only follows from it.
+ */
+static int tar_join(struct engine *engine, struct error *err)
+{
+    struct tar *tar = &engine->tar;
+
+    if (!tar->running) {
+        return 0;
+    }
+    (void)close(tar->write_fd);
+    (void)pthread_join(tar->thread, NULL);
+    tar->running = false;
+    pax_free(tar->pax);
+    if (tar->result == 0) {
+        return 0;
+    }
+    if (err->kind == FAIL_NONE || err->os == EPIPE) {
+        *err = tar->error;
+    }
+    return fail_engine(engine, err, "write files");
+}
+
+static int tar_end(struct engine *engine, struct error *err)
+{
+    int ended = pax_end(engine->tar.pax, err);
+
+    return tar_join(engine, err) < 0 || ended < 0 ? -1 : 0;
+}
+
+/* A failure to write to the pipe is explained by the call that reads it. */
+static int tar_result(struct engine *engine, int result, struct error *err)
+{
+    return result < 0 && err->os == EPIPE ? tar_join(engine, err) : result;
+}
+
+static void describe_inode(const struct inode *inode, const char *path, struct entry *ret)
+{
+    *ret = (struct entry){
+        .path = path,
+        .type = inode->type,
+        .mode = inode->mode,
+        .uid = inode->uid,
+        .gid = inode->gid,
+        .mtime = inode->mtime,
+        .mtime_ns = inode->mtime_ns,
+        .major = inode->major,
+        .minor = inode->minor,
+        .size = inode->type == ENTRY_FILE ? inode->size : 0,
+        .target = inode->target,
+        .xattrs = inode->xattrs,
+        .xattr_count = inode->xattr_count,
+    };
+}
+
+static char *member_name(const struct node *node)
+{
+    struct buf path = {0};
+
+    buf_puts(&path, node->parent == NULL ? "" : "./");
+    node_path(node, &path);
+    return buf_take(&path);
+}
+
+static int put_inode(struct engine *engine, const struct node *node, struct error *err)
+{
+    const struct inode *inode = node->inode;
+    /* A file that is one hole still is a file with holes. */
+    struct extent none = {inode->size, 0};
+    bool hollow = inode->type == ENTRY_FILE && inode->size != 0 && inode->data_bytes == 0;
+    SCOPED_FREE char *path = member_name(node);
+    struct entry entry;
+
+    describe_inode(inode, path, &entry);
+    return pax_entry(engine->tar.pax, &entry, hollow ? &none : inode->extents,
+                     hollow ? 1 : inode->extent_count, err);
+}
+
+static int put_link(struct engine *engine, const struct node *node, struct error *err)
+{
+    SCOPED_FREE char *path = member_name(node), *target = member_name(node->inode->first);
+    struct entry entry;
+
+    describe_inode(node->inode, path, &entry);
+    entry.type = ENTRY_HARDLINK;
+    entry.size = 0;
+    entry.target = target;
+    entry.xattr_count = 0;
+    return pax_entry(engine->tar.pax, &entry, NULL, 0, err);
+}
+
+/* What was not streamed: empty files, symlinks, special files, second names. */
+static int put_rest(void *data, struct node *node, struct error *err)
+{
+    struct engine *engine = data;
+    const struct inode *inode = node->inode;
+    SCOPED(buf_done) struct buf path = {0};
+
+    if (inode->type == ENTRY_DIRECTORY) {
+        return 0;
+    }
+    node_path(node, &path);
+    if (disk_is_vfat(engine->disk->plan, path.data)) {
+        return 0;
+    }
+    if (inode->first != node) {
+        return put_link(engine, node, err);
+    }
+    return inode->type == ENTRY_FILE && inode->data_bytes != 0 ? 0 : put_inode(engine, node, err);
+}
+
+struct nodes {
+    const struct plan *plan;
+    struct node **items;
+    size_t count, space;
+};
+
+static int collect_directory(void *data, struct node *node, struct error *err)
+{
+    struct nodes *nodes = data;
+    SCOPED(buf_done) struct buf path = {0};
+
+    (void)err;
+    node_path(node, &path);
+    if (node->inode->type == ENTRY_DIRECTORY && !disk_is_vfat(nodes->plan, path.data)) {
+        grow(&nodes->items, nodes->count, &nodes->space, sizeof(*nodes->items));
+        nodes->items[nodes->count++] = node;
+    }
+    return 0;
+}
+
+/* The walk is parents first; backwards, it is children first. */
+static int put_directories(struct engine *engine, struct error *err)
+{
+    struct nodes nodes = {.plan = engine->disk->plan};
+    int result = tree_walk(engine->disk->stack->tree, collect_directory, &nodes, err);
+
+    for (size_t i = nodes.count; i > 0 && result == 0; i--) {
+        result = put_inode(engine, nodes.items[i - 1], err);
+    }
+    free(nodes.items);
+    return tar_result(engine, result, err);
+}
+
+/* --- file systems ------------------------------------------------------------------------ */
+
+/* ext4 was made on the host; the others have no tool that works inside a partition of a file. */
+static int make_filesystem(struct engine *engine, const struct plan_partition *part,
+                           const char *device, struct error *err)
+{
+    guestfs_h *g = guest_handle(engine->guest);
+    const char *name = filesystem_name(part->spec->filesystem);
+    SCOPED_FREE char *doing =
+        xprintf("make the %s file system of partition '%s'", name, part->spec->name);
+    char uuid[UUID_TEXT_MAX];
+
+    if (part->spec->filesystem == FS_EXT4) {
+        return 0;
+    }
+    if (guestfs_mkfs_opts(g, name, device, GUESTFS_MKFS_OPTS_LABEL, part->fs_label, -1) < 0 ||
+        guestfs_set_uuid(g, device, uuid_text(&part->fs_uuid, uuid)) < 0) {
+        return fail_engine(engine, err, doing);
+    }
+    return 0;
+}
+
+static int mount_filesystem(struct engine *engine, const struct plan_partition *part,
+                            const char *device, struct error *err)
+{
+    guestfs_h *g = guest_handle(engine->guest);
+    SCOPED_FREE char *doing = xprintf("mount partition '%s'", part->spec->name);
+    /* Inode tables are holes, which are zeros: the kernel need not write them. */
+    const char *options = part->spec->filesystem == FS_EXT4 ? "noatime,noinit_itable" : "noatime";
+
+    if (strcmp(part->spec->mount, "/") != 0 && guestfs_mkdir_p(g, part->spec->mount) < 0) {
+        return fail_engine(engine, err, doing);
+    }
+    if (guestfs_mount_options(g, options, device, part->spec->mount) < 0) {
+        return fail_engine(engine, err, doing);
+    }
+    return 0;
+}
+
+static int by_mount(const void *a, const void *b)
+{
+    const struct plan_partition *x = *(const struct plan_partition *const *)a;
+    const struct plan_partition *y = *(const struct plan_partition *const *)b;
+
+    return strcmp(x->spec->mount, y->spec->mount);
+}
+
+/* Sorted by mount point, a file system comes after the one it is mounted on. */
+static int prepare_filesystems(struct engine *engine, struct error *err)
+{
+    const struct plan *plan = engine->disk->plan;
+    SCOPED_FREE const struct plan_partition **parts =
+        xcalloc(plan->partition_count, sizeof(*parts));
+    size_t count = 0;
+
+    for (size_t i = 0; i < plan->partition_count; i++) {
+        const struct plan_partition *part = &plan->partitions[i];
+        SCOPED_FREE char *device = xprintf("/dev/sda%u", part->number);
+
+        if (part->spec->filesystem == FS_NONE || part->spec->filesystem == FS_VFAT) {
+            continue;
+        }
+        if (make_filesystem(engine, part, device, err) < 0) {
+            return -1;
+        }
+        if (part->spec->mount != NULL) {
+            parts[count++] = part;
+        }
+    }
+    qsort(parts, count, sizeof(*parts), by_mount);
+    for (size_t i = 0; i < count; i++) {
+        SCOPED_FREE char *device = xprintf("/dev/sda%u", parts[i]->number);
+
+        if (mount_filesystem(engine, parts[i], device, err) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* --- GRUB's core image ------------------------------------------------------------------- */
+
+static int decode_base64(const char *text, struct buf *ret, struct error *err)
+{
+    size_t length = strlen(text), padding = 0;
+    int size;
+
+    while (padding < 2 && padding < length && text[length - 1 - padding] == '=') {
+        padding++;
+    }
+    size = length == 0 || length > INT32_MAX
+               ? -1
+               : EVP_DecodeBlock((unsigned char *)buf_reserve(ret, length),
+                                 (const unsigned char *)text, (int)length);
+    if (size < 0) {
+        return fail(err, FAIL_ERROR, "the image's grub-mkimage wrote no core image");
+    }
+    ret->size += (size_t)size - padding;
+    return 0;
+}
+
+static int make_core(struct engine *engine, struct buf *core, struct error *err)
+{
+    const char *command = engine->disk->boot->core_command;
+    SCOPED_FREE char *text = NULL;
+
+    if (command == NULL) {
+        return 0;
+    }
+    text = guestfs_sh(guest_handle(engine->guest), command);
+    if (text == NULL) {
+        return fail_engine(engine, err, "make GRUB's core image with the image's grub-mkimage");
+    }
+    return decode_base64(text, core, err);
+}
+
+/* --- the engine -------------------------------------------------------------------------- */
+
+static void note(void *data, const char *text)
+{
+    ui_note(data, "%s", text);
+}
+
+static void engine_free(struct engine *engine)
+{
+    struct error ignored = {0};
+
+    if (engine == NULL) {
+        return;
+    }
+    if (engine->tar.running) {
+        /* Somebody gave up half-way: the appliance need not finish what it was told. */
+        if (engine->sentry.qemu > 0) {
+            (void)kill(engine->sentry.qemu, SIGKILL);
+        }
+        (void)tar_join(engine, &ignored);
+    }
+    sentry_stop(&engine->sentry);
+    guest_close(engine->guest);
+    free(engine->kernel);
+    free(engine);
+}
+
+/* What wrote the file systems, for the manifest: their bytes depend on it. */
+static int ask_kernel(struct engine *engine, struct error *err)
+{
+    struct guestfs_utsname *name = guestfs_utsname(guest_handle(engine->guest));
+
+    if (name == NULL) {
+        return fail_engine(engine, err, "ask the appliance for its kernel");
+    }
+    engine->kernel = xstrdup(name->uts_release);
+    guestfs_free_utsname(name);
+    return 0;
+}
+
+static int engine_begin(const struct disk *disk, struct engine **ret, struct error *err)
+{
+    struct guest_drive drive = {.path = disk->path, .format = "raw", .label = "disk"};
+    struct guest_options options = {.drives = &drive,
+                                    .drive_count = 1,
+                                    .temporary = disk->temporary,
+                                    .note = note,
+                                    .note_data = disk->ui};
+    struct engine *engine = *ret = xcalloc(1, sizeof(*engine));
+
+    engine->disk = disk;
+    ui_phase(disk->ui, "starting the appliance", 0);
+    if (guest_launch(&options, &engine->guest, err) < 0) {
+        return -1;
+    }
+    sentry_start(&engine->sentry, disk->temporary, guestfs_get_pid(guest_handle(engine->guest)));
+    if (ask_kernel(engine, err) < 0 || prepare_filesystems(engine, err) < 0) {
+        return -1;
+    }
+    return tar_start(engine, err);
+}
+
+static int engine_file(struct engine *engine, const struct inode *inode, struct error *err)
+{
+    return tar_result(engine, put_inode(engine, inode->first, err), err);
+}
+
+static int engine_bytes(struct engine *engine, const void *data, size_t size, struct error *err)
+{
+    return tar_result(engine, pax_data(engine->tar.pax, data, size, err), err);
+}
+
+static int engine_finish(struct engine *engine, struct buf *core, struct error *err)
+{
+    if (tar_result(engine, tree_walk(engine->disk->stack->tree, put_rest, engine, err), err) < 0 ||
+        tar_end(engine, err) < 0 || make_core(engine, core, err) < 0) {
+        return -1;
+    }
+    if (tar_start(engine, err) < 0 || put_directories(engine, err) < 0 ||
+        tar_end(engine, err) < 0) {
+        return -1;
+    }
+    sentry_stop(&engine->sentry);
+    if (guest_shutdown(engine->guest, err) < 0) {
+        return fail_engine(engine, err, "shut the appliance down");
+    }
+    return 0;
+}
+
+static char *engine_describe(const struct engine *engine)
+{
+    struct guestfs_version *version = guestfs_version(guest_handle(engine->guest));
+    char *text;
+
+    if (version == NULL) {
+        return xprintf("libguestfs, appliance kernel %s", engine->kernel);
+    }
+    text = xprintf("libguestfs %lld.%lld.%lld, appliance kernel %s", (long long)version->major,
+                   (long long)version->minor, (long long)version->release, engine->kernel);
+    guestfs_free_version(version);
+    return text;
+}
+
+const struct engine_ops engine_guestfs = {
+    .name = "guestfs",
+    .begin = engine_begin,
+    .file = engine_file,
+    .bytes = engine_bytes,
+    .finish = engine_finish,
+    .describe = engine_describe,
+    .free = engine_free,
+};

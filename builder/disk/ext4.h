@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An empty ext4 file system, made on the host by mke2fs inside a partition of the disk file. The
+ * feature list is ours, not the host's mke2fs.conf, and every identifier comes from the plan.
+ */
+#ifndef DISK_EXT4_H
+#define DISK_EXT4_H
+
+#include <stdint.h>
+
+#include "base/fail.h"
+#include "disk/plan.h"
+
+/* INODES 0: a ratio by size. EPOCH is the file system's creation time. */
+int ext4_make(const char *disk, const struct plan_partition *partition, uint32_t inodes,
+              int64_t epoch, struct error *err);
+
+/* What is free in it, read from its superblock: blocks of EXT4_BLOCK bytes, and inodes. */
+enum { EXT4_BLOCK = 4096 };
+int ext4_free_space(int fd, const struct plan_partition *partition, uint64_t *ret_blocks,
+                    uint64_t *ret_inodes, struct error *err);
+
+#endif

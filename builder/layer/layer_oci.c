@@ -1,0 +1,823 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Images: OCI image layouts and what 'docker save' writes, as a directory or in a tar. Documents
+ * are read at once (they are small), layers are streamed from where they lie. Every byte has a
+ * digest: index -> manifest -> config and layers, config -> uncompressed layers (diff_ids).
+ * OCI image-spec 1.1 (image-layout.md, image-index.md, manifest.md, config.md); docker's image
+ * spec v1.2 for 'save'.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/stop.h"
+#include "base/text.h"
+#include "layer/layer_internal.h"
+
+#define DOCUMENT_LIMIT (4u << 20) /* what registries take */
+#define PARTS_LIMIT 1000
+#define NESTING_LIMIT 4
+#define LINKS_LIMIT 8
+
+struct place {
+    char *path;   /* without leading "./" */
+    char *target; /* of a link, from the archive's root when it starts with '/'; NULL for a file */
+    uint64_t offset, size;
+};
+
+struct image;
+
+struct part {
+    struct image *image;
+    char *path;
+    char *name; /* for messages */
+    bool has_digest;
+    uint8_t digest[HASH_SIZE];
+    uint64_t size;
+    uint8_t diff_id[HASH_SIZE];
+};
+
+struct image {
+    struct layer layer;
+    char *label;
+    int dir;              /* of a directory, else -1 */
+    int file;             /* of a tar, else -1 */
+    struct place *places; /* of a tar's members */
+    size_t place_count, place_space;
+    bool plain; /* a tar, but not of an image */
+    struct part *parts;
+};
+
+struct descriptor {
+    uint8_t digest[HASH_SIZE];
+    uint64_t size;
+    const char *media; /* borrowed from its document */
+};
+
+static void scope_json(json_t **json)
+{
+    json_decref(*json);
+}
+
+static void image_free(struct layer *layer)
+{
+    struct image *image = (struct image *)layer;
+
+    for (size_t i = 0; i < image->place_count; i++) {
+        free(image->places[i].path);
+        free(image->places[i].target);
+    }
+    free(image->places);
+    for (unsigned i = 0; image->parts != NULL && i < layer->parts; i++) {
+        free(image->parts[i].path);
+        free(image->parts[i].name);
+    }
+    free(image->parts);
+    free(image->label);
+    scope_fd(&image->dir);
+    scope_fd(&image->file);
+    free(image);
+}
+
+static int damaged(const struct image *image, const char *document, const char *what,
+                   struct error *err)
+{
+    return fail(err, FAIL_ERROR, "%s: '%s': %s", image->label, document, what);
+}
+
+/* --- finding members ------------------------------------------------------------------------ */
+
+static const char *skip_dots(const char *path)
+{
+    while (strncmp(path, "./", 2) == 0) {
+        path += 2;
+    }
+    return path;
+}
+
+static bool is_inside(const char *path)
+{
+    size_t length = strlen(path);
+
+    return path[0] != '\0' && path[0] != '/' && strcmp(path, "..") != 0 &&
+           strncmp(path, "../", 3) != 0 && strstr(path, "/../") == NULL &&
+           (length < 3 || strcmp(path + length - 3, "/..") != 0);
+}
+
+static const struct place *find_place(const struct image *image, const char *path)
+{
+    for (size_t i = image->plain ? 0 : image->place_count; i-- > 0;) {
+        if (strcmp(image->places[i].path, path) == 0) {
+            return &image->places[i];
+        }
+    }
+    return NULL;
+}
+
+/* Where LINK leads: only beside its directory ("../ID/layer.tar"), which is all docker writes. */
+static char *link_path(const struct place *link)
+{
+    const char *target = link->target;
+    SCOPED_FREE char *dir = file_dir(link->path);
+
+    if (target[0] == '/') {
+        return xstrdup(target + 1);
+    }
+    while (strncmp(target, "../", 3) == 0 && strcmp(dir, ".") != 0) {
+        char *up = file_dir(dir);
+
+        target += 3;
+        free(dir);
+        dir = up;
+    }
+    return strcmp(dir, ".") == 0 ? xstrdup(target) : xprintf("%s/%s", dir, target);
+}
+
+static int find_in_tar(const struct image *image, const char *path, uint64_t *ret_offset,
+                       uint64_t *ret_size, struct error *err)
+{
+    SCOPED_FREE char *name = xstrdup(path);
+
+    for (unsigned i = 0; i < LINKS_LIMIT; i++) {
+        const struct place *place = find_place(image, name);
+
+        if (place == NULL) {
+            return damaged(image, path, "is missing", err);
+        }
+        if (place->target == NULL) {
+            *ret_offset = place->offset;
+            *ret_size = place->size;
+            return 0;
+        }
+        free(name);
+        name = link_path(place);
+    }
+    return damaged(image, path, "too many links", err);
+}
+
+/* The bytes of member PATH: a descriptor for the caller and where in it they are. */
+static int find_member(const struct image *image, const char *path, int *ret_fd,
+                       uint64_t *ret_offset, uint64_t *ret_size, struct error *err)
+{
+    struct stat st;
+    int fd;
+
+    path = skip_dots(path);
+    if (!is_inside(path)) {
+        return damaged(image, path, "a path that leaves the image", err);
+    }
+    if (image->dir >= 0) {
+        *ret_offset = 0;
+        if (fstatat(image->dir, path, &st, 0) < 0 && errno == ENOENT) {
+            return damaged(image, path, "is missing", err);
+        }
+        return layer_open_file(image->label, image->dir, path, ret_fd, ret_size, err);
+    }
+    if (find_in_tar(image, path, ret_offset, ret_size, err) < 0) {
+        return -1;
+    }
+    fd = fcntl(image->file, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0) {
+        return fail_os(err, "%s: dup", image->label);
+    }
+    *ret_fd = fd;
+    return 0;
+}
+
+/* A whole small member; DIGEST and SIZE, unless NULL, are what it must be. */
+static int read_member(const struct image *image, const char *path, const struct descriptor *wanted,
+                       struct buf *ret, struct error *err)
+{
+    SCOPED_FD int fd = -1;
+    uint64_t offset, size;
+    uint8_t found[HASH_SIZE];
+
+    if (find_member(image, path, &fd, &offset, &size, err) < 0) {
+        return -1;
+    }
+    if (size > DOCUMENT_LIMIT) {
+        return damaged(image, path, "larger than 4 MiB", err);
+    }
+    if (wanted != NULL && wanted->size != size) {
+        return fail(err, FAIL_MISMATCH, "%s: '%s': has %llu bytes, not %llu", image->label, path,
+                    (unsigned long long)size, (unsigned long long)wanted->size);
+    }
+    if (file_pread(fd, buf_reserve(ret, size), size, offset, path, err) < 0) {
+        return fail_while(err, "%s", image->label);
+    }
+    ret->size = size;
+    buf_add(ret, "", 0);
+    hash_bytes(ret->data, ret->size, found);
+    if (wanted != NULL && memcmp(found, wanted->digest, HASH_SIZE) != 0) {
+        SCOPED_FREE char *what = xprintf("%s: '%s'", image->label, path);
+
+        return layer_mismatch(what, wanted->digest, found, err);
+    }
+    return 0;
+}
+
+static int read_json(const struct image *image, const char *path, const struct descriptor *wanted,
+                     json_t **ret, struct error *err)
+{
+    SCOPED(buf_done) struct buf text = {0};
+    json_error_t problem;
+    json_t *json;
+
+    if (read_member(image, path, wanted, &text, err) < 0) {
+        return -1;
+    }
+    json = json_loadb(text.data, text.size, JSON_REJECT_DUPLICATES, &problem);
+    if (json == NULL) {
+        return fail(err, FAIL_ERROR, "%s: '%s': line %d: %s", image->label, path, problem.line,
+                    problem.text);
+    }
+    *ret = json;
+    return 0;
+}
+
+/* --- descriptors ----------------------------------------------------------------------------- */
+
+static int parse_digest(const struct image *image, const char *document, const json_t *json,
+                        uint8_t ret[HASH_SIZE], struct error *err)
+{
+    const char *text = json_string_value(json);
+
+    if (text == NULL) {
+        return damaged(image, document, "a digest is missing", err);
+    }
+    if (strncmp(text, "sha256:", 7) != 0 || !hash_parse(text + 7, ret)) {
+        return fail(err, FAIL_ERROR, "%s: '%s': '%s' is not a SHA-256 digest", image->label,
+                    document, text);
+    }
+    return 0;
+}
+
+static int parse_descriptor(const struct image *image, const char *document, const json_t *json,
+                            struct descriptor *ret, struct error *err)
+{
+    const json_t *size = json_object_get(json, "size");
+    const char *media = json_string_value(json_object_get(json, "mediaType"));
+    struct descriptor found = {.media = media == NULL ? "" : media};
+
+    if (parse_digest(image, document, json_object_get(json, "digest"), found.digest, err) < 0) {
+        return -1;
+    }
+    if (!json_is_integer(size) || json_integer_value(size) < 0) {
+        return damaged(image, document, "a descriptor without size", err);
+    }
+    found.size = (uint64_t)json_integer_value(size);
+    *ret = found;
+    return 0;
+}
+
+static char *blob_path(const struct descriptor *descriptor)
+{
+    char hex[HASH_HEX_MAX];
+
+    return xprintf("blobs/sha256/%s", hash_hex(descriptor->digest, hex));
+}
+
+static int read_blob_json(const struct image *image, const struct descriptor *descriptor,
+                          json_t **ret, struct error *err)
+{
+    SCOPED_FREE char *path = blob_path(descriptor);
+
+    return read_json(image, path, descriptor, ret, err);
+}
+
+/* --- choosing a manifest --------------------------------------------------------------------- */
+
+struct choice {
+    const char *architecture; /* as Go calls it */
+    struct descriptor exact, other;
+    unsigned exact_count, other_count; /* manifests for it, manifests that do not say */
+    struct buf seen;                   /* platforms, for the message */
+};
+
+static const char *architecture_in_go(enum architecture architecture)
+{
+    return architecture == ARCH_AARCH64 ? "arm64" : "amd64";
+}
+
+static void take_choice(struct descriptor *kept, unsigned *count, const struct descriptor *found)
+{
+    /* One manifest under two names is one. */
+    if (*count == 0 || memcmp(kept->digest, found->digest, HASH_SIZE) != 0) {
+        *kept = *found;
+        kept->media = "";
+        (*count)++;
+    }
+}
+
+static bool is_index(const char *media)
+{
+    return strcmp(media, "application/vnd.oci.image.index.v1+json") == 0 ||
+           strcmp(media, "application/vnd.docker.distribution.manifest.list.v2+json") == 0;
+}
+
+static void choose_manifest(struct choice *choice, const json_t *json,
+                            const struct descriptor *found)
+{
+    const json_t *platform = json_object_get(json, "platform");
+    const char *os = json_string_value(json_object_get(platform, "os"));
+    const char *architecture = json_string_value(json_object_get(platform, "architecture"));
+
+    if (os == NULL || architecture == NULL) {
+        take_choice(&choice->other, &choice->other_count, found);
+        return;
+    }
+    /* "unknown/unknown" are attestations about another manifest. */
+    if (strcmp(os, "unknown") == 0) {
+        return;
+    }
+    buf_printf(&choice->seen, "%s%s/%s", choice->seen.size == 0 ? "" : ", ", os, architecture);
+    if (strcmp(os, "linux") == 0 && strcmp(architecture, choice->architecture) == 0) {
+        take_choice(&choice->exact, &choice->exact_count, found);
+    }
+}
+
+static int choose(const struct image *image, const char *document, const json_t *index,
+                  unsigned depth, struct choice *choice, struct error *err)
+{
+    const json_t *manifests = json_object_get(index, "manifests"), *json;
+    size_t i;
+
+    if (!json_is_array(manifests) || depth > NESTING_LIMIT) {
+        return damaged(image, document, "not an image index", err);
+    }
+    json_array_foreach(manifests, i, json)
+    {
+        struct descriptor found;
+
+        if (parse_descriptor(image, document, json, &found, err) < 0) {
+            return -1;
+        }
+        if (is_index(found.media)) {
+            SCOPED(scope_json) json_t *nested = NULL;
+            SCOPED_FREE char *path = blob_path(&found);
+
+            if (read_json(image, path, &found, &nested, err) < 0 ||
+                choose(image, path, nested, depth + 1, choice, err) < 0) {
+                return -1;
+            }
+        } else {
+            choose_manifest(choice, json, &found);
+        }
+    }
+    return 0;
+}
+
+static int pick(const struct image *image, const struct choice *choice, struct descriptor *ret,
+                struct error *err)
+{
+    if (choice->exact_count > 1 || (choice->exact_count == 0 && choice->other_count > 1)) {
+        fail(err, FAIL_ERROR, "%s: more than one image for linux/%s", image->label,
+             choice->architecture);
+        return fail_hint(err, "copy the one that is meant into a layout of its own (skopeo copy)");
+    }
+    if (choice->exact_count == 0 && choice->other_count == 0) {
+        return fail(err, FAIL_ERROR, "%s: no image for linux/%s, but %s", image->label,
+                    choice->architecture, choice->seen.size == 0 ? "none" : choice->seen.data);
+    }
+    *ret = choice->exact_count == 1 ? choice->exact : choice->other;
+    return 0;
+}
+
+/* --- parts ----------------------------------------------------------------------------------- */
+
+static int part_read(void *data, const uint8_t digest[HASH_SIZE], uint64_t size,
+                     const uint8_t *content, struct error *err)
+{
+    const struct part *part = data;
+    SCOPED_FREE char *what = xprintf("%s: '%s'", part->image->label, part->name);
+
+    (void)size;
+    if (part->has_digest && memcmp(part->digest, digest, HASH_SIZE) != 0) {
+        return layer_mismatch(what, part->digest, digest, err);
+    }
+    if (memcmp(part->diff_id, content, HASH_SIZE) != 0) {
+        SCOPED_FREE char *inside = xprintf("%s, uncompressed", what);
+
+        return layer_mismatch(inside, part->diff_id, content, err);
+    }
+    return 0;
+}
+
+static int image_open_part(struct layer *layer, unsigned number, struct reader **ret,
+                           struct error *err)
+{
+    struct image *image = (struct image *)layer;
+    struct part *part = &image->parts[number];
+    struct archive_input input = {.hash_content = true, .finish = part_read, .data = part};
+
+    if (find_member(image, part->path, &input.fd, &input.offset, &input.size, err) < 0) {
+        return -1;
+    }
+    if (part->has_digest && input.size != part->size) {
+        (void)close(input.fd);
+        return fail(err, FAIL_MISMATCH, "%s: '%s': has %llu bytes, not %llu", image->label,
+                    part->name, (unsigned long long)input.size, (unsigned long long)part->size);
+    }
+    input.label = xprintf("%s: '%s'", image->label, part->name);
+    return archive_reader_open(layer, &input, ret, err);
+}
+
+static int check_layer_type(const struct image *image, const char *document,
+                            const struct descriptor *descriptor, struct error *err)
+{
+    static const char *const known[] = {
+        "application/vnd.oci.image.layer.v1.tar",
+        "application/vnd.oci.image.layer.v1.tar+gzip",
+        "application/vnd.oci.image.layer.v1.tar+zstd",
+        "application/vnd.oci.image.layer.nondistributable.v1.tar",
+        "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+        "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
+        "application/vnd.docker.image.rootfs.diff.tar",
+        "application/vnd.docker.image.rootfs.diff.tar.gzip",
+        "application/vnd.docker.image.rootfs.diff.tar.zstd",
+        "application/vnd.docker.image.rootfs.foreign.diff.tar",
+        "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+    };
+
+    for (size_t i = 0; i < COUNT(known); i++) {
+        if (strcmp(descriptor->media, known[i]) == 0) {
+            return 0;
+        }
+    }
+    return fail(err, FAIL_ERROR, "%s: '%s': a layer of type '%s'", image->label, document,
+                descriptor->media);
+}
+
+static int add_oci_part(struct image *image, const char *document, const json_t *json,
+                        struct part *part, struct error *err)
+{
+    struct descriptor descriptor;
+    SCOPED_FD int fd = -1;
+    uint64_t offset, size;
+
+    if (parse_descriptor(image, document, json, &descriptor, err) < 0 ||
+        check_layer_type(image, document, &descriptor, err) < 0) {
+        return -1;
+    }
+    part->image = image;
+    part->path = blob_path(&descriptor);
+    part->name = xstrdup(part->path);
+    part->has_digest = true;
+    memcpy(part->digest, descriptor.digest, HASH_SIZE);
+    part->size = descriptor.size;
+    image->layer.size_hint += descriptor.size;
+    if (find_member(image, part->path, &fd, &offset, &size, err) < 0) {
+        return json_array_size(json_object_get(json, "urls")) == 0
+                   ? -1
+                   : fail_hint(err, "the image only says where to download this layer: pull it "
+                                    "with its foreign layers");
+    }
+    return 0;
+}
+
+static int add_docker_part(struct image *image, const json_t *json, struct part *part,
+                           struct error *err)
+{
+    const char *path = json_string_value(json);
+    SCOPED_FD int fd = -1;
+    uint64_t offset, size;
+
+    if (path == NULL) {
+        return damaged(image, "manifest.json", "a layer without path", err);
+    }
+    part->image = image;
+    part->path = xstrdup(path);
+    part->name = xstrdup(path);
+    if (find_member(image, path, &fd, &offset, &size, err) < 0) {
+        return -1;
+    }
+    image->layer.size_hint += size;
+    return 0;
+}
+
+/* Makes the parts from LAYERS (descriptors, or paths when DOCKER). */
+static int add_parts(struct image *image, const char *document, const json_t *layers, bool docker,
+                     struct error *err)
+{
+    size_t count = json_array_size(layers);
+
+    if (!json_is_array(layers) || count == 0) {
+        return damaged(image, document, "no layers", err);
+    }
+    if (count > PARTS_LIMIT) {
+        return damaged(image, document, "more than 1000 layers", err);
+    }
+    image->parts = xcalloc(count, sizeof(*image->parts));
+    image->layer.parts = (unsigned)count;
+    for (size_t i = 0; i < count; i++) {
+        const json_t *json = json_array_get(layers, i);
+        int result = docker ? add_docker_part(image, json, &image->parts[i], err)
+                            : add_oci_part(image, document, json, &image->parts[i], err);
+
+        if (result < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* The config says what the image is for and what its layers are when uncompressed. */
+static int apply_config(struct image *image, const char *document, const json_t *config,
+                        enum architecture architecture, struct error *err)
+{
+    const char *os = json_string_value(json_object_get(config, "os"));
+    const char *for_what = json_string_value(json_object_get(config, "architecture"));
+    const json_t *ids = json_object_get(json_object_get(config, "rootfs"), "diff_ids");
+
+    if (os == NULL || for_what == NULL) {
+        return damaged(image, document, "an image without os and architecture", err);
+    }
+    if (strcmp(os, "linux") != 0 || strcmp(for_what, architecture_in_go(architecture)) != 0) {
+        return fail(err, FAIL_ERROR, "%s: an image for %s/%s, not linux/%s", image->label, os,
+                    for_what, architecture_in_go(architecture));
+    }
+    if (json_array_size(ids) != image->layer.parts) {
+        return fail(err, FAIL_ERROR, "%s: '%s': %zu diff_ids for %u layers", image->label, document,
+                    json_array_size(ids), image->layer.parts);
+    }
+    for (unsigned i = 0; i < image->layer.parts; i++) {
+        if (parse_digest(image, document, json_array_get(ids, i), image->parts[i].diff_id, err) <
+            0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* --- the two kinds ---------------------------------------------------------------------------- */
+
+static int load_layout_version(const struct image *image, struct error *err)
+{
+    SCOPED(scope_json) json_t *layout = NULL;
+    const char *version;
+
+    if (read_json(image, "oci-layout", NULL, &layout, err) < 0) {
+        return -1;
+    }
+    version = json_string_value(json_object_get(layout, "imageLayoutVersion"));
+    if (version == NULL || strncmp(version, "1.", 2) != 0) {
+        return fail(err, FAIL_ERROR, "%s: OCI layout of version '%s', not 1", image->label,
+                    version == NULL ? "" : version);
+    }
+    return 0;
+}
+
+static int choose_from_layout(const struct image *image, enum architecture architecture,
+                              struct descriptor *ret, struct error *err)
+{
+    SCOPED(scope_json) json_t *index = NULL;
+    struct choice choice = {.architecture = architecture_in_go(architecture)};
+    int result;
+
+    if (load_layout_version(image, err) < 0 ||
+        read_json(image, "index.json", NULL, &index, err) < 0) {
+        return -1;
+    }
+    result = choose(image, "index.json", index, 0, &choice, err);
+    if (result == 0) {
+        result = pick(image, &choice, ret, err);
+    }
+    buf_done(&choice.seen);
+    return result;
+}
+
+static int load_oci(struct image *image, enum architecture architecture, struct error *err)
+{
+    SCOPED(scope_json) json_t *manifest = NULL;
+    SCOPED(scope_json) json_t *config = NULL;
+    struct descriptor chosen, about;
+    SCOPED_FREE char *path = NULL;
+
+    if (choose_from_layout(image, architecture, &chosen, err) < 0 ||
+        read_blob_json(image, &chosen, &manifest, err) < 0) {
+        return -1;
+    }
+    path = blob_path(&chosen);
+    if (json_integer_value(json_object_get(manifest, "schemaVersion")) != 2) {
+        return damaged(image, path, "not an image manifest of version 2", err);
+    }
+    if (parse_descriptor(image, path, json_object_get(manifest, "config"), &about, err) < 0 ||
+        add_parts(image, path, json_object_get(manifest, "layers"), false, err) < 0 ||
+        read_blob_json(image, &about, &config, err) < 0 ||
+        apply_config(image, path, config, architecture, err) < 0) {
+        return -1;
+    }
+    memcpy(image->layer.digest, chosen.digest, HASH_SIZE);
+    image->layer.digest_size = chosen.size;
+    return 0;
+}
+
+/* docker names the config after its digest; a file that belies its name is damaged. */
+static int check_config_name(const struct image *image, const char *path, struct error *err)
+{
+    const char *name = strrchr(path, '/') == NULL ? path : strrchr(path, '/') + 1;
+    SCOPED_FREE char *hex = xstrndup(name, 64);
+    uint8_t said[HASH_SIZE];
+
+    if ((name[strlen(hex)] == '\0' || strcmp(name + strlen(hex), ".json") == 0) &&
+        hash_parse(hex, said) && memcmp(said, image->layer.digest, HASH_SIZE) != 0) {
+        SCOPED_FREE char *what = xprintf("%s: '%s'", image->label, path);
+
+        return layer_mismatch(what, said, image->layer.digest, err);
+    }
+    return 0;
+}
+
+static int load_docker(struct image *image, enum architecture architecture, struct error *err)
+{
+    SCOPED(scope_json) json_t *list = NULL;
+    SCOPED(scope_json) json_t *config = NULL;
+    SCOPED(buf_done) struct buf text = {0};
+    const json_t *manifest;
+    const char *path;
+
+    if (read_json(image, "manifest.json", NULL, &list, err) < 0) {
+        return -1;
+    }
+    if (json_array_size(list) != 1) {
+        fail(err, FAIL_ERROR, "%s: %zu images in one archive", image->label, json_array_size(list));
+        return fail_hint(err, "save the one that is meant alone");
+    }
+    manifest = json_array_get(list, 0);
+    path = json_string_value(json_object_get(manifest, "Config"));
+    if (path == NULL) {
+        return damaged(image, "manifest.json", "no config", err);
+    }
+    if (add_parts(image, "manifest.json", json_object_get(manifest, "Layers"), true, err) < 0 ||
+        read_member(image, path, NULL, &text, err) < 0) {
+        return -1;
+    }
+    hash_bytes(text.data, text.size, image->layer.digest);
+    image->layer.digest_size = text.size;
+    if (check_config_name(image, path, err) < 0 || read_json(image, path, NULL, &config, err) < 0) {
+        return -1;
+    }
+    return apply_config(image, path, config, architecture, err);
+}
+
+static const struct layer_ops oci_ops = {
+    .format = "oci",
+    .rules = RULES_OCI,
+    .untimed = false,
+    .open_part = image_open_part,
+    .free = image_free,
+};
+
+static const struct layer_ops docker_ops = {
+    .format = "docker",
+    .rules = RULES_OCI,
+    .untimed = false,
+    .open_part = image_open_part,
+    .free = image_free,
+};
+
+/* --- finding out what a path is ----------------------------------------------------------------
+ */
+
+static bool has_member(const struct image *image, const char *path)
+{
+    struct stat st;
+
+    return image->dir >= 0 ? fstatat(image->dir, path, &st, 0) == 0 && S_ISREG(st.st_mode)
+                           : find_place(image, path) != NULL;
+}
+
+/* A manifest.json as docker writes it; any other is somebody's own file. */
+static bool is_docker(const struct image *image)
+{
+    SCOPED(scope_json) json_t *list = NULL;
+    const json_t *first;
+    struct error ignored = {0};
+
+    if (!has_member(image, "manifest.json") ||
+        read_json(image, "manifest.json", NULL, &list, &ignored) < 0) {
+        return false;
+    }
+    first = json_array_get(list, 0);
+    return json_is_string(json_object_get(first, "Config")) &&
+           json_is_array(json_object_get(first, "Layers"));
+}
+
+static const struct layer_ops *detect(const struct image *image)
+{
+    if (has_member(image, "oci-layout") && has_member(image, "index.json")) {
+        return &oci_ops;
+    }
+    return is_docker(image) ? &docker_ops : NULL;
+}
+
+static int collect(void *data, const struct member *member)
+{
+    struct image *image = data;
+    const char *path = skip_dots(member->path);
+    struct place *place;
+
+    if (image_shape(path) == SHAPE_OTHER) {
+        image->plain = true;
+        return 1;
+    }
+    if (!member->file && member->target == NULL) {
+        return 0;
+    }
+    grow(&image->places, image->place_count, &image->place_space, sizeof(*image->places));
+    place = &image->places[image->place_count++];
+    *place = (struct place){.path = xstrdup(path), .offset = member->offset, .size = member->size};
+    if (member->target != NULL) {
+        place->target =
+            member->hard ? xprintf("/%s", skip_dots(member->target)) : xstrdup(member->target);
+    }
+    return 0;
+}
+
+/* The pin of an image in a tar is the file's; of a directory, the chosen manifest's. */
+static int check_pin(struct image *image, uint64_t size, struct error *err)
+{
+    SCOPED(hash_freep) struct hash *hash = NULL;
+    SCOPED_FREE char *buffer = NULL;
+    uint8_t found[HASH_SIZE];
+
+    image->layer.settled = true;
+    if (!image->layer.spec->has_sha256) {
+        return 0;
+    }
+    memcpy(found, image->layer.digest, HASH_SIZE);
+    if (image->file >= 0) {
+        hash = hash_new();
+        buffer = xmalloc(1 << 20);
+        for (uint64_t at = 0; at < size;) {
+            size_t step = size - at < 1 << 20 ? (size_t)(size - at) : 1 << 20;
+
+            if (stop_check(err) < 0 ||
+                file_pread(image->file, buffer, step, at, image->label, err) < 0) {
+                return -1;
+            }
+            hash_add(hash, buffer, step);
+            at += step;
+        }
+        hash_end(hash, found);
+    }
+    return memcmp(found, image->layer.spec->sha256, HASH_SIZE) == 0
+               ? 0
+               : layer_mismatch(image->label, image->layer.spec->sha256, found, err);
+}
+
+static int open_source(struct image *image, uint64_t *ret_size, struct error *err)
+{
+    const char *path = image->layer.spec->path;
+    struct stat st;
+
+    if (stat(path, &st) < 0) {
+        return fail_os(err, "%s: open '%s'", image->label, path);
+    }
+    if (S_ISDIR(st.st_mode)) {
+        image->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        return image->dir < 0 ? fail_os(err, "%s: open '%s'", image->label, path) : 0;
+    }
+    if (layer_open_file(image->label, AT_FDCWD, path, &image->file, ret_size, err) < 0) {
+        return -1;
+    }
+    return scan_index(image->file, image->label, collect, image, err);
+}
+
+int layer_new_image(const struct profile_layer *spec, enum architecture architecture,
+                    struct layer **ret, struct error *err)
+{
+    struct image *image = xcalloc(1, sizeof(*image));
+    SCOPED(layer_freep) struct layer *owner = &image->layer;
+    uint64_t size = 0;
+
+    image->dir = image->file = -1;
+    image->label = xprintf("layer '%s'", spec->name);
+    image->layer.spec = spec;
+    image->layer.ops = &oci_ops;
+    if (open_source(image, &size, err) < 0) {
+        return -1;
+    }
+    image->layer.ops = detect(image);
+    if (image->layer.ops == NULL) {
+        image->layer.ops = &oci_ops; /* to be freed by */
+        if (image->dir < 0) {
+            return 0;
+        }
+        fail(err, FAIL_ERROR, "%s: a directory that is neither an OCI layout nor a saved image",
+             image->label);
+        return fail_hint(err, "a config tree is given as 'directory:'");
+    }
+    if ((image->layer.ops == &oci_ops ? load_oci(image, architecture, err)
+                                      : load_docker(image, architecture, err)) < 0 ||
+        check_pin(image, size, err) < 0) {
+        return -1;
+    }
+    *ret = TAKE(owner);
+    return 1;
+}

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "layer/stack.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/stop.h"
+
+/* Nothing that is kept in memory is larger: boot loaders are a few MiB. */
+static const uint64_t KEPT_MAX = 16 << 20;
+
+int stack_open(const struct profile *profile, struct stack **ret, struct error *err)
+{
+    SCOPED(stack_freep) struct stack *stack = xcalloc(1, sizeof(*stack));
+
+    stack->layers = xcalloc(profile->layer_count, sizeof(struct layer *));
+    stack->tree = tree_new(NULL);
+    for (size_t i = 0; i < profile->layer_count; i++) {
+        if (layer_open(&profile->layers[i], profile->architecture, &stack->layers[i], err) < 0) {
+            return -1;
+        }
+        stack->layer_count++;
+        stack->size_bytes += layer_size_hint(stack->layers[i]);
+    }
+    *ret = TAKE(stack);
+    return 0;
+}
+
+void stack_free(struct stack *stack)
+{
+    if (stack == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < stack->layer_count; i++) {
+        layer_free(stack->layers[i]);
+    }
+    free(stack->layers);
+    tree_free(stack->tree);
+    free(stack);
+}
+
+const char *stack_owner(const struct stack *stack, const struct inode *inode)
+{
+    return inode->layer < stack->layer_count ? layer_name(stack->layers[inode->layer]) : "kiln";
+}
+
+/* --- the first reading ------------------------------------------------------------------- */
+
+struct scan {
+    struct stack *stack;
+    struct hash *hash;
+    struct buf kept;
+    size_t extent_space;
+    stack_keeps keeps;
+    stack_progress progress;
+    void *data;
+    uint64_t before; /* bytes of the layers already read */
+};
+
+static void hash_zeros(struct hash *hash, uint64_t size)
+{
+    static const char zeros[64 << 10];
+
+    while (size != 0) {
+        size_t piece = size < sizeof(zeros) ? (size_t)size : sizeof(zeros);
+
+        hash_add(hash, zeros, piece);
+        size -= piece;
+    }
+}
+
+/* Notes that SIZE bytes of data lie at OFFSET, growing the last run where they touch. */
+static void note_extent(struct scan *scan, struct inode *inode, uint64_t offset, uint64_t size)
+{
+    struct extent *last =
+        inode->extent_count != 0 ? &inode->extents[inode->extent_count - 1] : NULL;
+
+    if (last != NULL && last->offset + last->size == offset) {
+        last->size += size;
+        return;
+    }
+    grow(&inode->extents, inode->extent_count, &scan->extent_space, sizeof(*inode->extents));
+    inode->extents[inode->extent_count++] = (struct extent){offset, size};
+}
+
+/* A file without holes needs no list. */
+static void settle_extents(struct inode *inode)
+{
+    if (inode->size == 0 || (inode->extent_count == 1 && inode->extents[0].offset == 0 &&
+                             inode->extents[0].size == inode->size)) {
+        free(TAKE(inode->extents));
+        inode->extent_count = 0;
+        return;
+    }
+    if (inode->extent_count != 0) {
+        inode->extents = xrealloc(inode->extents, inode->extent_count * sizeof(*inode->extents));
+    }
+}
+
+static void keep(struct scan *scan, struct inode *inode)
+{
+    free(inode->content);
+    inode->content = NULL;
+    if (scan->kept.size == inode->size) {
+        inode->content = buf_take(&scan->kept);
+    }
+}
+
+static bool is_kept(const struct scan *scan, const struct inode *inode)
+{
+    SCOPED(buf_done) struct buf path = {0};
+
+    if (scan->keeps == NULL || inode->size > KEPT_MAX || inode->names == NULL) {
+        return false;
+    }
+    node_path(inode->names, &path);
+    return scan->keeps(path.data);
+}
+
+/* Reads the current entry's data: its digest, its holes, and itself where it is wanted. */
+static int scan_data(struct scan *scan, struct reader *reader, struct inode *inode,
+                     struct error *err)
+{
+    bool kept = is_kept(scan, inode);
+    uint64_t at = 0, offset;
+    const void *piece;
+    size_t size;
+    int more;
+
+    scan->extent_space = 0;
+    free(TAKE(inode->extents));
+    inode->extent_count = 0;
+    inode->data_bytes = 0;
+    buf_clear(&scan->kept);
+    while ((more = reader_data(reader, &piece, &size, &offset, err)) > 0) {
+        hash_zeros(scan->hash, offset - at);
+        hash_add(scan->hash, piece, size);
+        note_extent(scan, inode, offset, size);
+        inode->data_bytes += size;
+        at = offset + size;
+        if (kept && offset == scan->kept.size) {
+            buf_add(&scan->kept, piece, size);
+        }
+        if (stop_check(err) < 0) {
+            return -1;
+        }
+    }
+    if (more < 0) {
+        return -1;
+    }
+    hash_zeros(scan->hash, inode->size - at);
+    hash_end(scan->hash, inode->sha256);
+    settle_extents(inode);
+    if (kept) {
+        keep(scan, inode);
+    }
+    return 0;
+}
+
+static int scan_part(struct scan *scan, unsigned index, unsigned part, struct error *err)
+{
+    struct layer *layer = scan->stack->layers[index];
+    SCOPED(reader_freep) struct reader *reader = NULL;
+    struct entry entry;
+    int more;
+
+    if (reader_open(layer, part, &reader, err) < 0) {
+        return -1;
+    }
+    tree_begin(scan->stack->tree, index, scan->stack->parts++, layer_name(layer),
+               layer_rules(layer), layer_untimed(layer));
+    for (uint64_t sequence = 0; (more = reader_next(reader, &entry, err)) > 0; sequence++) {
+        struct inode *inode = NULL;
+
+        if (tree_apply(scan->stack->tree, &entry, sequence, &inode, err) < 0 ||
+            (inode != NULL && scan_data(scan, reader, inode, err) < 0) || stop_check(err) < 0) {
+            return -1;
+        }
+        if (scan->progress != NULL) {
+            scan->progress(scan->data, layer_name(layer), scan->before + reader_position(reader));
+        }
+    }
+    scan->before += more == 0 ? reader_position(reader) : 0;
+    return more;
+}
+
+int stack_scan(struct stack *stack, stack_keeps keeps, stack_progress progress, void *data,
+               struct error *err)
+{
+    SCOPED(hash_freep) struct hash *hash = hash_new();
+    struct scan scan = {
+        .stack = stack, .hash = hash, .keeps = keeps, .progress = progress, .data = data};
+    int result = 0;
+
+    for (unsigned i = 0; i < stack->layer_count && result == 0; i++) {
+        for (unsigned part = 0; part < layer_parts(stack->layers[i]) && result == 0; part++) {
+            result = scan_part(&scan, i, part, err);
+        }
+    }
+    buf_done(&scan.kept);
+    return result;
+}
+
+int stack_add_file(struct stack *stack, const char *path, uint32_t mode, const void *content,
+                   size_t size, struct error *err)
+{
+    struct entry entry = {.path = path, .type = ENTRY_FILE, .mode = mode, .size = size};
+    struct inode *inode = NULL;
+
+    tree_begin(stack->tree, (unsigned)stack->layer_count, stack->parts, "kiln", RULES_MERGE, true);
+    if (tree_apply(stack->tree, &entry, 0, &inode, err) < 0) {
+        return -1;
+    }
+    inode->content = xmemdup(content, size);
+    inode->data_bytes = size;
+    hash_bytes(content, size, inode->sha256);
+    return 0;
+}
+
+/* --- the second reading ------------------------------------------------------------------ */
+
+struct wanted {
+    struct inode **inodes; /* by part and sequence; those in memory last */
+    size_t count, space;
+};
+
+static int collect(void *data, struct node *node, struct error *err)
+{
+    struct wanted *wanted = data;
+    struct inode *inode = node->inode;
+
+    (void)err;
+    if (inode->type == ENTRY_FILE && inode->data_bytes != 0 && inode->first == node) {
+        grow(&wanted->inodes, wanted->count, &wanted->space, sizeof(struct inode *));
+        wanted->inodes[wanted->count++] = inode;
+    }
+    return 0;
+}
+
+static int by_source(const void *a, const void *b)
+{
+    const struct inode *x = *(struct inode *const *)a, *y = *(struct inode *const *)b;
+
+    if ((x->content != NULL) != (y->content != NULL)) {
+        return x->content != NULL ? 1 : -1;
+    }
+    if (x->part != y->part) {
+        return x->part < y->part ? -1 : 1;
+    }
+    return x->sequence < y->sequence ? -1 : x->sequence > y->sequence;
+}
+
+struct stream {
+    struct stack *stack;
+    const struct stack_sink *sink;
+    struct hash *hash;
+    struct inode **next, **end;
+    uint64_t before;
+};
+
+static int changed(const struct stream *stream, const struct inode *inode, struct error *err)
+{
+    SCOPED(buf_done) struct buf path = {0};
+
+    node_path(inode->first, &path);
+    fail(err, FAIL_MISMATCH, "layer '%s': '%s': changed while the image was being built",
+         stack_owner(stream->stack, inode), path.data);
+    return fail_hint(err, "build again when nothing writes to the layer");
+}
+
+static int stream_file(struct stream *stream, struct reader *reader, const struct inode *inode,
+                       struct error *err)
+{
+    uint64_t at = 0, offset, sum = 0;
+    uint8_t digest[HASH_SIZE];
+    const void *piece;
+    size_t size;
+    int more;
+
+    if (stream->sink->file(stream->sink->data, inode, err) < 0) {
+        return -1;
+    }
+    while ((more = reader_data(reader, &piece, &size, &offset, err)) > 0) {
+        sum += size;
+        if (sum > inode->data_bytes) {
+            return changed(stream, inode, err);
+        }
+        hash_zeros(stream->hash, offset - at);
+        hash_add(stream->hash, piece, size);
+        at = offset + size;
+        if (stream->sink->bytes(stream->sink->data, piece, size, err) < 0 || stop_check(err) < 0) {
+            return -1;
+        }
+    }
+    if (more < 0) {
+        return -1;
+    }
+    hash_zeros(stream->hash, inode->size - at);
+    hash_end(stream->hash, digest);
+    if (sum != inode->data_bytes || memcmp(digest, inode->sha256, HASH_SIZE) != 0) {
+        return changed(stream, inode, err);
+    }
+    return 0;
+}
+
+static int stream_part(struct stream *stream, struct layer *layer, unsigned number, unsigned part,
+                       struct error *err)
+{
+    SCOPED(reader_freep) struct reader *reader = NULL;
+    struct entry entry;
+    int more;
+
+    if (reader_open(layer, number, &reader, err) < 0) {
+        return -1;
+    }
+    for (uint64_t sequence = 0; (more = reader_next(reader, &entry, err)) > 0; sequence++) {
+        const struct inode *inode = stream->next < stream->end ? *stream->next : NULL;
+
+        if (stream->sink->progress != NULL) {
+            stream->sink->progress(stream->sink->data, layer_name(layer),
+                                   stream->before + reader_position(reader));
+        }
+        if (inode == NULL || inode->content != NULL || inode->part != part ||
+            inode->sequence != sequence) {
+            continue;
+        }
+        if (entry.size != inode->size) {
+            return changed(stream, inode, err);
+        }
+        stream->next++;
+        if (stream_file(stream, reader, inode, err) < 0) {
+            return -1;
+        }
+    }
+    stream->before += more == 0 ? reader_position(reader) : 0;
+    return more;
+}
+
+static int stream_kept(struct stream *stream, struct error *err)
+{
+    for (; stream->next < stream->end; stream->next++) {
+        const struct inode *inode = *stream->next;
+
+        if (inode->content == NULL) {
+            return changed(stream, inode, err);
+        }
+        if (stream->sink->file(stream->sink->data, inode, err) < 0 ||
+            stream->sink->bytes(stream->sink->data, inode->content, inode->size, err) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int stack_stream(struct stack *stack, const struct stack_sink *sink, struct error *err)
+{
+    SCOPED(hash_freep) struct hash *hash = hash_new();
+    struct wanted wanted = {0};
+    struct stream stream = {.stack = stack, .sink = sink, .hash = hash};
+    unsigned part = 0;
+    int result = tree_walk(stack->tree, collect, &wanted, err);
+
+    qsort(wanted.inodes, wanted.count, sizeof(struct inode *), by_source);
+    stream.next = wanted.inodes;
+    stream.end = wanted.inodes + wanted.count;
+    for (size_t i = 0; i < stack->layer_count && result == 0; i++) {
+        for (unsigned number = 0; number < layer_parts(stack->layers[i]) && result == 0; number++) {
+            result = stream_part(&stream, stack->layers[i], number, part++, err);
+        }
+    }
+    result = result == 0 ? stream_kept(&stream, err) : result;
+    free(wanted.inodes);
+    return result;
+}

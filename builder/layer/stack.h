@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * All layers of a profile, read twice: stack_scan folds them into the tree and digests every file,
+ * so that whatever is wrong with a layer is said within seconds and before an appliance starts;
+ * stack_stream then hands out the data of the files that are left, once each.
+ */
+#ifndef LAYER_STACK_H
+#define LAYER_STACK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/fail.h"
+#include "base/scope.h"
+#include "layer/layer.h"
+#include "layer/tree.h"
+#include "profile/profile.h"
+
+struct stack {
+    struct layer **layers;
+    size_t layer_count;
+    unsigned parts;      /* over all layers, after stack_scan */
+    uint64_t size_bytes; /* of all sources as far as known, for progress */
+    struct tree *tree;
+};
+
+/* Told which layer is being read and how many bytes of all sources have been. */
+typedef void (*stack_progress)(void *data, const char *layer, uint64_t done_bytes);
+
+/* True for files (path in the image, no leading slash) whose content is to be kept in memory. */
+typedef bool (*stack_keeps)(const char *path);
+
+int stack_open(const struct profile *profile, struct stack **ret, struct error *err);
+void stack_free(struct stack *stack);
+SCOPE_DEFINE(stack, stack_free)
+
+int stack_scan(struct stack *stack, stack_keeps keeps, stack_progress progress, void *data,
+               struct error *err);
+
+/*
+ * Adds a file of kiln's own on top of all layers. PATH is in the image, CONTENT is copied. The
+ * first call starts a part of its own, after every layer's.
+ */
+int stack_add_file(struct stack *stack, const char *path, uint32_t mode, const void *content,
+                   size_t size, struct error *err);
+
+/* Who brought an inode: a layer's name, or "kiln" for what it adds itself. */
+const char *stack_owner(const struct stack *stack, const struct inode *inode);
+
+struct stack_sink {
+    /* A file with data comes; exactly inode->data_bytes bytes of it follow, holes left out. */
+    int (*file)(void *data, const struct inode *inode, struct error *err);
+    int (*bytes)(void *data, const void *bytes, size_t size, struct error *err);
+    stack_progress progress;
+    void *data;
+};
+
+/*
+ * Hands every file inode of the tree that has data to SINK once, in the order of the layers, what
+ * is kept in memory last. A layer that is not what it was at the first reading is FAIL_MISMATCH.
+ */
+int stack_stream(struct stack *stack, const struct stack_sink *sink, struct error *err);
+
+#endif

@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pipeline.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/scope.h"
+#include "base/stop.h"
+#include "base/text.h"
+#include "bundle/blocks.h"
+#include "bundle/bundle.h"
+#include "bundle/files.h"
+#include "bundle/manifest.h"
+#include "disk/boot.h"
+#include "disk/disk.h"
+#include "disk/plan.h"
+#include "export/export.h"
+#include "guest/guest.h"
+#include "layer/stack.h"
+#include "profile/profile.h"
+
+/* What has been found out so far, stage by stage. */
+struct work {
+    const struct build_options *options;
+    struct ui *ui;
+    struct profile *profile;
+    struct plan *plan;
+    struct stack *stack;
+    struct boot *boot;
+    int64_t epoch;
+    struct bundle *bundle;
+    char *engine_detail;
+    uint8_t disk_digest[HASH_SIZE];
+};
+
+static void work_done(struct work *work)
+{
+    bundle_free(work->bundle);
+    free(work->engine_detail);
+    boot_free(work->boot);
+    stack_free(work->stack);
+    plan_free(work->plan);
+    profile_free(work->profile);
+}
+
+static void show_progress(void *data, const char *layer, uint64_t done_bytes)
+{
+    ui_progress(data, layer, done_bytes);
+}
+
+static void show_bytes(void *data, uint64_t done_bytes)
+{
+    ui_progress(data, NULL, done_bytes);
+}
+
+/* --- profile ----------------------------------------------------------------------------- */
+
+static int unknown_word(const char *what, const char *word, const char *const *words,
+                        struct error *err)
+{
+    const char *near = text_nearest(word, words);
+
+    fail(err, FAIL_USAGE, "unknown %s '%s'", what, word);
+    return near != NULL ? fail_hint(err, "did you mean '%s'?", near) : -1;
+}
+
+/* --formats over the profile's. */
+static int choose_formats(struct profile *profile, const char *list, struct error *err)
+{
+    SCOPED_FREE char *copy = xstrdup(list);
+    unsigned formats = 0;
+    char *rest = copy;
+
+    for (char *word; (word = strsep(&rest, ",")) != NULL;) {
+        const struct export_format *format = export_formats;
+        const char *names[8] = {0};
+
+        for (size_t n = 0; format->name != NULL && strcmp(format->name, word) != 0; format++) {
+            names[n++] = format->name;
+        }
+        if (format->name == NULL) {
+            return unknown_word("format", word, names, err);
+        }
+        formats |= format->bit;
+    }
+    profile->formats = formats;
+    return 0;
+}
+
+static int choose_engine(struct profile *profile, const char *word, struct error *err)
+{
+    static const char *const words[] = {"auto", "guestfs", NULL};
+
+    if (strcmp(word, "native") == 0) {
+        return fail(err, FAIL_USAGE, "engine 'native' is not supported yet");
+    }
+    if (strcmp(word, "auto") != 0 && strcmp(word, "guestfs") != 0) {
+        return unknown_word("engine", word, words, err);
+    }
+    profile->engine = strcmp(word, "auto") == 0 ? ENGINE_AUTO : ENGINE_GUESTFS;
+    return 0;
+}
+
+static int read_profile(struct work *work, struct error *err)
+{
+    const struct build_options *options = work->options;
+    char size[TEXT_SIZE_MAX];
+
+    if (profile_load(options->profile, &work->profile, err) < 0 ||
+        (options->formats != NULL && choose_formats(work->profile, options->formats, err) < 0) ||
+        (options->engine != NULL && choose_engine(work->profile, options->engine, err) < 0)) {
+        return -1;
+    }
+    if (work->profile->disk_size_rounded) {
+        ui_note(work->ui, "disk size rounded up to %s: clouds want whole GiB",
+                text_size(work->profile->disk_size_bytes, size));
+    }
+    return plan_make(work->profile, &work->plan, err);
+}
+
+/* --- layers ------------------------------------------------------------------------------ */
+
+/* The profile's epoch, else SOURCE_DATE_EPOCH, else the newest time a layer brought. */
+static int choose_epoch(struct work *work, struct error *err)
+{
+    const char *text = getenv("SOURCE_DATE_EPOCH");
+    long long seconds;
+    char *end;
+
+    if (work->profile->has_epoch) {
+        work->epoch = work->profile->epoch;
+        return 0;
+    }
+    if (text == NULL) {
+        int64_t newest = tree_newest(work->stack->tree);
+
+        work->epoch = newest > 0 ? newest : 0;
+        return 0;
+    }
+    errno = 0;
+    seconds = strtoll(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0' || seconds < 0) {
+        return fail(err, FAIL_USAGE, "SOURCE_DATE_EPOCH is '%s', not a number of seconds", text);
+    }
+    work->epoch = seconds;
+    return 0;
+}
+
+static int read_layers(struct work *work, struct error *err)
+{
+    struct disk disk;
+
+    if (stack_open(work->profile, &work->stack, err) < 0) {
+        return -1;
+    }
+    ui_phase(work->ui, "reading layers", work->stack->size_bytes);
+    if (stack_scan(work->stack, boot_keeps, show_progress, work->ui, err) < 0 ||
+        choose_epoch(work, err) < 0 ||
+        boot_prepare(work->profile, work->plan, work->stack, &work->boot, err) < 0) {
+        return -1;
+    }
+    tree_settle(work->stack->tree, work->epoch);
+    ui_phase_end(work->ui);
+    disk = (struct disk){.profile = work->profile, .plan = work->plan, .stack = work->stack};
+    return disk_check(&disk, err);
+}
+
+/* --- disk, formats, bundle --------------------------------------------------------------- */
+
+static int write_disk(struct work *work, struct error *err)
+{
+    SCOPED_FREE char *path = bundle_file(work->bundle, "disk.raw");
+    struct disk disk = {
+        .profile = work->profile,
+        .plan = work->plan,
+        .stack = work->stack,
+        .boot = work->boot,
+        .epoch = work->epoch,
+        .path = path,
+        .temporary = bundle_temporary(work->bundle),
+        .ui = work->ui,
+    };
+
+    return disk_write(&disk, &work->engine_detail, err);
+}
+
+static int write_formats(struct work *work, struct error *err)
+{
+    SCOPED_FREE char *raw = bundle_file(work->bundle, "disk.raw");
+
+    for (const struct export_format *format = export_formats; format->name != NULL; format++) {
+        SCOPED_FREE char *path = bundle_file(work->bundle, format->file);
+        SCOPED_FREE char *phase = xprintf("writing %s", format->file);
+
+        if ((work->profile->formats & format->bit) == 0 || format->write == NULL) {
+            continue;
+        }
+        ui_phase(work->ui, phase, 0);
+        if (format->write(raw, path, err) < 0 || stop_check(err) < 0) {
+            return -1;
+        }
+        ui_phase_end(work->ui);
+    }
+    return 0;
+}
+
+static int write_indexes(struct work *work, struct error *err)
+{
+    SCOPED_FREE char *raw = bundle_file(work->bundle, "disk.raw");
+    SCOPED_FREE char *blocks = bundle_file(work->bundle, "blocks.index");
+    SCOPED_FREE char *files = bundle_file(work->bundle, "files.index");
+    SCOPED_FREE char *dir = bundle_file(work->bundle, ".");
+    SCOPED_FREE char *boot = boot_describe(work->boot);
+    struct manifest manifest = {
+        .profile = work->profile,
+        .plan = work->plan,
+        .layers = work->stack->layers,
+        .layer_count = work->stack->layer_count,
+        .epoch = work->epoch,
+        .paths = tree_paths(work->stack->tree),
+        .engine = "guestfs",
+        .engine_detail = work->engine_detail,
+        .boot = work->boot->bios || work->boot->uefi ? boot : NULL,
+        .kernel = work->boot->kernel,
+    };
+
+    ui_phase(work->ui, "computing digests", work->plan->size_bytes);
+    if (blocks_write(raw, blocks, show_bytes, work->ui, manifest.disk_digest, err) < 0 ||
+        files_write(work->stack->tree, files, err) < 0 || manifest_write(&manifest, dir, err) < 0 ||
+        manifest_sums(dir, err) < 0) {
+        return -1;
+    }
+    memcpy(work->disk_digest, manifest.disk_digest, HASH_SIZE);
+    ui_phase_end(work->ui);
+    return stop_check(err);
+}
+
+/* --- results ----------------------------------------------------------------------------- */
+
+static char *default_output(const struct profile *profile)
+{
+    return xprintf("%s-%s", profile->name, profile->version);
+}
+
+static void report_build(const struct work *work, const char *output)
+{
+    char hex[HASH_HEX_MAX];
+
+    hash_hex(work->disk_digest, hex);
+    ui_print(work->ui, "%s\n", output);
+    ui_json(work->ui,
+            json_pack("{s:s, s:o, s:s, s:s+}", "event", "built", "bundle", ui_string(output),
+                      "name", work->profile->name, "disk_digest", "sha256:", hex));
+}
+
+static int build(struct work *work, struct error *err)
+{
+    SCOPED_FREE char *output = NULL;
+
+    guest_sweep();
+    if (read_profile(work, err) < 0) {
+        return -1;
+    }
+    output = work->options->output != NULL ? xstrdup(work->options->output)
+                                           : default_output(work->profile);
+    if (bundle_begin(output, work->options->force, &work->bundle, err) < 0 ||
+        read_layers(work, err) < 0 || write_disk(work, err) < 0 || write_formats(work, err) < 0 ||
+        write_indexes(work, err) < 0 || bundle_commit(work->bundle, work->options->sync, err) < 0) {
+        return -1;
+    }
+    report_build(work, output);
+    return 0;
+}
+
+int pipeline_build(const struct build_options *options, struct ui *ui, struct error *err)
+{
+    struct work work = {.options = options, .ui = ui};
+    int result = build(&work, err);
+
+    work_done(&work);
+    return result;
+}
+
+/* --- plan -------------------------------------------------------------------------------- */
+
+static void print_partitions(const struct work *work)
+{
+    char size[TEXT_SIZE_MAX], start[TEXT_SIZE_MAX], uuid[UUID_TEXT_MAX];
+
+    ui_print(work->ui, "disk          %s, %s\n", text_size(work->plan->size_bytes, size),
+             uuid_text(&work->plan->disk_uuid, uuid));
+    for (size_t i = 0; i < work->plan->partition_count; i++) {
+        const struct plan_partition *part = &work->plan->partitions[i];
+        const char *fs = filesystem_name(part->spec->filesystem);
+
+        ui_print(work->ui, "partition %-3u %-10s %-10s %-6s at %-9s %-9s %-12s %s\n", part->number,
+                 part->spec->name, partition_type_name(part->spec->type), fs,
+                 text_size(part->offset_bytes, start), text_size(part->size_bytes, size),
+                 part->spec->mount != NULL ? part->spec->mount : "-",
+                 part->fs_id[0] != '\0' ? part->fs_id : uuid_text(&part->uuid, uuid));
+    }
+}
+
+static void print_layers(const struct work *work)
+{
+    for (size_t i = 0; i < work->stack->layer_count; i++) {
+        const struct layer *layer = work->stack->layers[i];
+        uint8_t digest[HASH_SIZE];
+        char hex[HASH_HEX_MAX], text[TEXT_SIZE_MAX];
+        uint64_t size;
+
+        layer_digest(layer, digest, &size);
+        ui_print(work->ui, "layer %-7zu %-10s %-10s %s sha256:%s\n", i + 1, layer_format(layer),
+                 text_size(size, text), layer_name(layer), hash_hex(digest, hex));
+    }
+}
+
+struct totals {
+    uint64_t bytes;
+};
+
+static int add_bytes(void *data, struct node *node, struct error *err)
+{
+    struct totals *totals = data;
+
+    (void)err;
+    totals->bytes += node->inode->first == node ? node->inode->data_bytes : 0;
+    return 0;
+}
+
+static json_t *plan_json(const struct work *work, uint64_t bytes, const char *boot)
+{
+    char epoch[TEXT_TIME_MAX];
+
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:s, s:o, s:o, s:I, s:I, s:s}", "event", "plan",
+        "name", work->profile->name, "version", work->profile->version, "architecture",
+        architecture_name(work->profile->architecture), "seed", ui_string(work->profile->seed),
+        "epoch", text_time(work->epoch, epoch), "engine", "guestfs", "engine_reason",
+        work->profile->engine == ENGINE_AUTO ? "auto: the only engine yet" : "asked for", "disk",
+        manifest_plan(work->plan), "layers",
+        manifest_layers(work->stack->layers, work->stack->layer_count), "paths",
+        (json_int_t)tree_paths(work->stack->tree), "bytes", (json_int_t)bytes, "boot", boot);
+}
+
+static int print_plan(const struct work *work, struct error *err)
+{
+    SCOPED_FREE char *boot = boot_describe(work->boot);
+    struct totals totals = {0};
+    char size[TEXT_SIZE_MAX], epoch[TEXT_TIME_MAX];
+
+    if (tree_walk(work->stack->tree, add_bytes, &totals, err) < 0) {
+        return -1;
+    }
+    ui_print(work->ui, "image         %s %s, %s\n", work->profile->name, work->profile->version,
+             architecture_name(work->profile->architecture));
+    ui_print(work->ui, "seed          %s\n", work->profile->seed);
+    ui_print(work->ui, "epoch         %s\n", text_time(work->epoch, epoch));
+    ui_print(work->ui, "engine        guestfs%s\n",
+             work->profile->engine == ENGINE_AUTO ? " (auto: the only engine yet)" : "");
+    print_partitions(work);
+    print_layers(work);
+    ui_print(work->ui, "content       %zu paths, %s\n", tree_paths(work->stack->tree),
+             text_size(totals.bytes, size));
+    ui_print(work->ui, "boot          %s%s%s\n", boot, work->boot->kernel != NULL ? ", /" : "",
+             work->boot->kernel != NULL ? work->boot->kernel : "");
+    ui_json(work->ui, plan_json(work, totals.bytes, boot));
+    return 0;
+}
+
+int pipeline_plan(const struct build_options *options, struct ui *ui, struct error *err)
+{
+    struct work work = {.options = options, .ui = ui};
+    int result =
+        read_profile(&work, err) < 0 || read_layers(&work, err) < 0 ? -1 : print_plan(&work, err);
+
+    work_done(&work);
+    return result;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The stages in their order: the only file that knows it. */
+#ifndef PIPELINE_H
+#define PIPELINE_H
+
+#include <stdbool.h>
+
+#include "base/fail.h"
+#include "ui/ui.h"
+
+struct build_options {
+    const char *profile; /* path */
+    const char *output;  /* bundle directory; NULL: NAME-VERSION here */
+    const char *engine;  /* word of the grammar, over the profile's; NULL: the profile's */
+    const char *formats; /* comma-separated words, over the profile's; NULL: the profile's */
+    bool force;          /* replace an existing bundle */
+    bool sync;           /* wait until it is on the disk */
+};
+
+/* Profile to bundle. */
+int pipeline_build(const struct build_options *options, struct ui *ui, struct error *err);
+
+/* Reads profile and layers and prints what a build would do; no appliance, nothing written. */
+int pipeline_plan(const struct build_options *options, struct ui *ui, struct error *err);
+
+#endif

@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "profile/check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/text.h"
+#include "profile/grammar.h"
+
+static const uint64_t MIB = 1 << 20;
+
+/*
+ * FAT32 has at least 65525 clusters (Microsoft's FAT specification, 3.5); with the smallest ones,
+ * of 512 bytes, both tables and the alignment that is 34 MiB.
+ */
+static const uint64_t VFAT_MIN = 34 << 20;
+static const uint64_t DISK_MAX = 64ULL << 40; /* the largest volume that a cloud offers */
+enum { PARTITIONS_MAX = 128 };                /* entries of an ordinary GPT */
+
+/* The place of KEY's value in MAP, or of MAP where it has no such key. */
+static struct mark mark_in(const struct node *map, const char *key)
+{
+    const struct node *node = node_find(map, key);
+
+    return node != NULL ? node->mark : map->mark;
+}
+
+/* --- layers ---------------------------------------------------------------------------------- */
+
+static bool has_file(const char *directory, const char *name)
+{
+    SCOPED_FREE char *path = file_join(directory, name);
+
+    return file_exists(path);
+}
+
+/* Whether the source of a layer can be read; the message says KIND and the path as written. */
+static void check_source(const struct profile_layer *layer, struct mark mark,
+                         struct problems *problems)
+{
+    bool archive = layer->kind == LAYER_ARCHIVE;
+    const char *kind = archive ? "archive" : "directory", *wrong = NULL;
+    const char *name = QUOTE(layer->name, strlen(layer->name));
+    struct stat st;
+
+    if (stat(layer->path, &st) < 0) {
+        wrong = errno != ENOENT ? strerror(errno) : archive ? "no such file" : "no such directory";
+    } else if (!archive && !S_ISDIR(st.st_mode)) {
+        wrong = "not a directory (a file goes under 'archive')";
+    } else if (archive && !S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode)) {
+        wrong = "not a file";
+    } else if (faccessat(AT_FDCWD, layer->path, S_ISDIR(st.st_mode) ? R_OK | X_OK : R_OK,
+                         AT_EACCESS) < 0) {
+        wrong = strerror(errno);
+    } else if (archive && S_ISDIR(st.st_mode) && !has_file(layer->path, "oci-layout") &&
+               !has_file(layer->path, "manifest.json")) {
+        wrong = "a directory that is no OCI image (a plain one goes under 'directory')";
+    }
+    if (wrong != NULL) {
+        problem_add(problems, mark, "%s %s: %s", kind, name, wrong);
+    }
+}
+
+/* True when PATH is TO or below it. */
+static bool is_below(const char *path, const char *to)
+{
+    size_t length = strlen(to);
+
+    return strcmp(to, "/") == 0 ||
+           (strncmp(path, to, length) == 0 && (path[length] == '\0' || path[length] == '/'));
+}
+
+static void check_sets(const struct profile_layer *layer, const struct node *node,
+                       struct problems *problems)
+{
+    for (size_t i = 0; i < layer->set_count; i++) {
+        const struct profile_set *set = &layer->sets[i];
+
+        if (!is_below(set->path, layer->to)) {
+            problem_add(problems, set->mark, "set: PATH %s: the directory goes to %s (%s)",
+                        QUOTE(set->path, strlen(set->path)), QUOTE(layer->to, strlen(layer->to)),
+                        PLACE(problems, mark_in(node, "to")));
+        }
+    }
+}
+
+static void complete_files(struct profile_layer *layer, struct problems *problems)
+{
+    for (size_t i = 0; i < layer->file_count; i++) {
+        struct profile_file *file = &layer->files[i];
+
+        if (strcmp(file->path, "/") == 0 && !file->directory) {
+            problem_add(problems, file->mark, "files: '/' can only be a directory");
+        }
+        if (!file->attributes.has_mode) {
+            file->attributes.mode = file->directory ? 0755 : file->symlink != NULL ? 0777 : 0644;
+        }
+    }
+}
+
+static void check_layer(const struct profile *profile, struct profile_layer *layer,
+                        const struct node *node, struct problems *problems)
+{
+    const struct node *archive = node_find(node, "archive"),
+                      *directory = node_find(node, "directory");
+    const struct node *source = archive != NULL ? archive : directory;
+
+    layer->kind = archive != NULL     ? LAYER_ARCHIVE
+                  : directory != NULL ? LAYER_DIRECTORY
+                                      : LAYER_FILES;
+    if (layer->to == NULL) {
+        layer->to = xstrdup("/");
+    }
+    if (source != NULL) {
+        SCOPED_FREE char *dir = file_dir(profile->path);
+
+        layer->path = file_join(dir, layer->name);
+        check_source(layer, source->mark, problems);
+        check_sets(layer, node, problems);
+    } else {
+        layer->name = xstrdup("files");
+        complete_files(layer, problems);
+    }
+}
+
+void check_layers(struct profile *profile, const struct node *root, struct problems *problems)
+{
+    const struct node *layers = node_find(root, "layers"), *node;
+    size_t i = 0;
+
+    if (profile->layer_count == 0) {
+        return; /* reported, and perhaps no list at all */
+    }
+    for (node = layers->first; node != NULL; node = node->next, i++) {
+        if (!node->bad) {
+            check_layer(profile, &profile->layers[i], node, problems);
+        }
+    }
+}
+
+/* --- partitions ------------------------------------------------------------------------------ */
+
+struct partitions {
+    const struct profile *profile;
+    const struct node *disk, *list;
+    const struct node **nodes; /* one for each */
+    struct problems *problems;
+};
+
+static void check_unique(const struct partitions *p, size_t i)
+{
+    const struct profile_partition *all = p->profile->partitions, *one = &all[i];
+    bool name = false, mount = false, type = false;
+
+    for (size_t k = 0; k < i; k++) {
+        const char *first = PLACE(p->problems, all[k].mark);
+
+        if (!name && strcmp(all[k].name, one->name) == 0) {
+            name = true;
+            problem_add(p->problems, mark_in(p->nodes[i], "name"),
+                        "a second partition '%s' (the first at %s)", one->name,
+                        PLACE(p->problems, mark_in(p->nodes[k], "name")));
+        }
+        if (!type && one->type != PART_DATA && all[k].type == one->type) {
+            type = true;
+            problem_add(p->problems, mark_in(p->nodes[i], "type"),
+                        "a second partition of type '%s' (the first at %s)",
+                        partition_type_name(one->type), first);
+        } else if (!mount && one->mount != NULL && strcmp(one->mount, "/") != 0 &&
+                   all[k].mount != NULL && strcmp(all[k].mount, one->mount) == 0) {
+            mount = true;
+            problem_add(p->problems, one->mount_mark, "partition '%s': '%s' is taken by '%s' (%s)",
+                        one->name, one->mount, all[k].name, PLACE(p->problems, all[k].mount_mark));
+        }
+    }
+}
+
+static void check_filesystem(const struct partitions *p, size_t i)
+{
+    const struct profile_partition *one = &p->profile->partitions[i];
+    bool root_fs =
+        one->filesystem == FS_EXT4 || one->filesystem == FS_XFS || one->filesystem == FS_BTRFS;
+    const char *wrong = NULL;
+
+    if (one->type == PART_BIOS_BOOT && one->filesystem != FS_NONE) {
+        wrong = "a bios-boot partition has no file system";
+    } else if (one->type == PART_ESP && one->filesystem != FS_VFAT) {
+        wrong = "an esp needs 'filesystem: vfat'";
+    } else if (one->type == PART_ROOT && !root_fs) {
+        wrong = "the root partition needs a 'filesystem' of ext4, xfs or btrfs";
+    }
+    if (wrong != NULL) {
+        problem_add(p->problems, mark_in(p->nodes[i], "filesystem"), "partition '%s': %s",
+                    one->name, wrong);
+    }
+}
+
+static void check_mounted(const struct partitions *p, size_t i)
+{
+    const struct profile_partition *one = &p->profile->partitions[i];
+    bool at_root = one->mount != NULL && strcmp(one->mount, "/") == 0;
+    const char *wrong = NULL;
+
+    if (one->type == PART_ROOT && !at_root) {
+        wrong = "the root partition needs 'mount: /'";
+    } else if (one->type != PART_ROOT && at_root) {
+        wrong = "only a partition of type 'root' is mounted at '/'";
+    } else if (one->type == PART_BIOS_BOOT && one->mount != NULL) {
+        wrong = "a bios-boot partition cannot be mounted";
+    } else if (one->type == PART_DATA && one->filesystem == FS_NONE && one->mount != NULL) {
+        wrong = "without a 'filesystem' it cannot be mounted";
+    } else if (one->type == PART_ESP && one->mount == NULL &&
+               (p->profile->firmware & FIRMWARE_UEFI) != 0) {
+        wrong = "firmware 'uefi' needs it mounted (like 'mount: /boot/efi')";
+    }
+    if (wrong != NULL) {
+        problem_add(p->problems, mark_in(p->nodes[i], "mount"), "partition '%s': %s", one->name,
+                    wrong);
+    }
+}
+
+static void check_size(const struct partitions *p, size_t i)
+{
+    const struct profile_partition *one = &p->profile->partitions[i];
+    char text[TEXT_SIZE_MAX];
+
+    if (one->size_bytes == 0) {
+        if (i + 1 != p->profile->partition_count) {
+            problem_add(p->problems, one->size_mark,
+                        "partition '%s': only the last partition can have the rest of the disk",
+                        one->name);
+        }
+        return;
+    }
+    if (one->size_bytes % MIB != 0) {
+        problem_add(p->problems, one->size_mark,
+                    "partition '%s': %" PRIu64 " bytes are not whole "
+                    "MiB",
+                    one->name, one->size_bytes);
+    } else if (one->type != PART_BIOS_BOOT && one->filesystem == FS_VFAT &&
+               one->size_bytes < VFAT_MIN) {
+        problem_add(p->problems, one->size_mark,
+                    "partition '%s': %s is too small for FAT32 (34MiB at least)", one->name,
+                    text_size(one->size_bytes, text));
+    } else if (one->size_bytes > DISK_MAX) {
+        problem_add(p->problems, one->size_mark, "partition '%s': more than 64TiB", one->name);
+    }
+}
+
+static const struct profile_partition *find_type(const struct partitions *p,
+                                                 enum partition_type type)
+{
+    for (size_t i = 0; i < p->profile->partition_count; i++) {
+        if (p->profile->partitions[i].type == type) {
+            return &p->profile->partitions[i];
+        }
+    }
+    return NULL;
+}
+
+/* What must be there, and where. */
+static void check_types(const struct partitions *p)
+{
+    const struct profile *profile = p->profile;
+    const struct profile_partition *root = find_type(p, PART_ROOT),
+                                   *last = &profile->partitions[profile->partition_count - 1];
+    struct mark firmware =
+        profile->firmware_mark.line != 0 ? profile->firmware_mark : p->list->mark;
+
+    if (root == NULL) {
+        problem_add(p->problems, p->list->mark, "no partition of type 'root'");
+    } else if (last->type != PART_ROOT) {
+        problem_add(p->problems, root->mark,
+                    "the root partition must be the last, so that it can grow ('%s' at %s comes "
+                    "after it)",
+                    last->name, PLACE(p->problems, last->mark));
+    }
+    if ((profile->firmware & FIRMWARE_BIOS) != 0 && find_type(p, PART_BIOS_BOOT) == NULL) {
+        problem_add(p->problems, firmware,
+                    "firmware 'bios' needs a partition of type 'bios-boot' (add {name: bios, type: "
+                    "bios-boot, size: 1MiB})");
+    }
+    if ((profile->firmware & FIRMWARE_UEFI) != 0 && find_type(p, PART_ESP) == NULL) {
+        problem_add(p->problems, firmware,
+                    "firmware 'uefi' needs a partition of type 'esp' (add {name: esp, type: esp, "
+                    "filesystem: vfat, size: 64MiB, mount: /boot/efi})");
+    }
+    if (profile->inodes != 0 && root != NULL && root->filesystem != FS_EXT4 &&
+        root->filesystem != FS_NONE) {
+        problem_add(p->problems, mark_in(p->disk, "inodes"),
+                    "'inodes' is for ext4; the root file system is %s",
+                    filesystem_name(root->filesystem));
+    }
+}
+
+static void check_partitions(const struct profile *profile, const struct node *disk,
+                             const struct node *list, struct problems *problems)
+{
+    SCOPED_FREE const struct node **nodes =
+        xcalloc(profile->partition_count, sizeof(struct node *));
+    const struct partitions p = {profile, disk, list, nodes, problems};
+    size_t i = 0;
+
+    if (profile->partition_count > PARTITIONS_MAX) {
+        problem_add(problems, list->mark, "%zu partitions; a partition table holds %d",
+                    profile->partition_count, PARTITIONS_MAX);
+        return;
+    }
+    for (const struct node *node = list->first; node != NULL; node = node->next) {
+        nodes[i++] = node;
+    }
+    for (i = 0; i < profile->partition_count; i++) {
+        check_unique(&p, i);
+        check_filesystem(&p, i);
+        check_mounted(&p, i);
+        check_size(&p, i);
+    }
+    check_types(&p);
+}
+
+/* --- the disk -------------------------------------------------------------------------------- */
+
+static void check_firmware(const struct profile *profile, const struct node *disk,
+                           struct problems *problems)
+{
+    const struct node *list = node_find(disk, "firmware"), *item;
+
+    if (list == NULL || list->bad || profile->architecture != ARCH_AARCH64) {
+        return;
+    }
+    for (item = list->first; item != NULL; item = item->next) {
+        if (strcmp(item->text, "bios") == 0) {
+            problem_add(problems, item->mark,
+                        "firmware 'bios' does not exist for aarch64, which starts by UEFI only "
+                        "(architecture at %s)",
+                        PLACE(problems, profile->architecture_mark));
+        }
+    }
+}
+
+void check_disk(const struct profile *profile, const struct node *root, struct problems *problems)
+{
+    const struct node *disk = node_find(root, "disk"), *firmware, *partitions;
+
+    if (disk == NULL || disk->kind != NODE_MAP) {
+        return;
+    }
+    if (profile->disk_size_bytes > DISK_MAX) {
+        problem_add(problems, profile->disk_size_mark, "size: more than 64TiB");
+    }
+    check_firmware(profile, disk, problems);
+    firmware = node_find(disk, "firmware");
+    partitions = node_find(disk, "partitions");
+    if (partitions != NULL && !partitions->bad && profile->partition_count != 0 &&
+        (firmware == NULL || !firmware->bad)) {
+        check_partitions(profile, disk, partitions, problems);
+    }
+}

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "profile/profile.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/text.h"
+#include "profile/check.h"
+#include "profile/grammar.h"
+#include "profile/yaml.h"
+
+static const uint64_t MIB = 1 << 20;
+static const uint64_t GIB = 1 << 30;
+
+static void free_layer(struct profile_layer *layer)
+{
+    for (size_t i = 0; i < layer->set_count; i++) {
+        free(layer->sets[i].path);
+    }
+    for (size_t i = 0; i < layer->file_count; i++) {
+        free(layer->files[i].path);
+        free(layer->files[i].content);
+        free(layer->files[i].symlink);
+    }
+    free(layer->sets);
+    free(layer->files);
+    free(layer->name);
+    free(layer->path);
+    free(layer->to);
+}
+
+void profile_free(struct profile *profile)
+{
+    if (profile == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < profile->layer_count; i++) {
+        free_layer(&profile->layers[i]);
+    }
+    for (size_t i = 0; i < profile->partition_count; i++) {
+        free(profile->partitions[i].name);
+        free(profile->partitions[i].mount);
+    }
+    free(profile->layers);
+    free(profile->partitions);
+    free(profile->path);
+    free(profile->name);
+    free(profile->version);
+    free(profile->seed);
+    free(profile->kernel_command_line);
+    free(profile);
+}
+
+/* --- defaults -------------------------------------------------------------------------------- */
+
+static void add_partition(struct profile *profile, const char *name, enum partition_type type,
+                          enum filesystem filesystem, uint64_t size_bytes, const char *mount)
+{
+    profile->partitions[profile->partition_count++] = (struct profile_partition){
+        .name = xstrdup(name),
+        .type = type,
+        .filesystem = filesystem,
+        .size_bytes = size_bytes,
+        .mount = mount != NULL ? xstrdup(mount) : NULL,
+    };
+}
+
+static void default_partitions(struct profile *profile)
+{
+    profile->partitions = xcalloc(3, sizeof(struct profile_partition));
+    if ((profile->firmware & FIRMWARE_BIOS) != 0) {
+        add_partition(profile, "bios", PART_BIOS_BOOT, FS_NONE, 1 * MIB, NULL);
+    }
+    if ((profile->firmware & FIRMWARE_UEFI) != 0) {
+        add_partition(profile, "esp", PART_ESP, FS_VFAT, 64 * MIB, "/boot/efi");
+    }
+    add_partition(profile, "root", PART_ROOT, FS_EXT4, 0, "/");
+}
+
+static void default_disk(struct profile *profile)
+{
+    if (profile->disk_size_bytes == 0) {
+        profile->disk_size_bytes = 4 * GIB;
+    }
+    if (profile->disk_size_bytes % GIB != 0) {
+        profile->disk_size_bytes += GIB - profile->disk_size_bytes % GIB;
+        profile->disk_size_rounded = true;
+    }
+    if (profile->formats == 0) {
+        profile->formats = FORMAT_RAW | FORMAT_QCOW2;
+    }
+    if (profile->kernel_command_line == NULL) {
+        profile->kernel_command_line =
+            xstrdup(profile->architecture == ARCH_AARCH64 ? "console=tty0 console=ttyAMA0"
+                                                          : "console=tty0 console=ttyS0");
+    }
+    if (profile->partition_count == 0) {
+        default_partitions(profile);
+    }
+}
+
+static void default_firmware(struct profile *profile)
+{
+    if (profile->firmware_mark.line == 0) {
+        profile->firmware = profile->architecture == ARCH_AARCH64
+                                ? (unsigned)FIRMWARE_UEFI
+                                : (unsigned)FIRMWARE_BIOS | (unsigned)FIRMWARE_UEFI;
+    }
+}
+
+static void default_names(struct profile *profile)
+{
+    if (profile->version == NULL) {
+        profile->version = xstrdup("0");
+    }
+    if (profile->seed == NULL) {
+        profile->seed = xprintf("%s/%s", profile->name, architecture_name(profile->architecture));
+    }
+}
+
+/* --- reading --------------------------------------------------------------------------------- */
+
+/* Fills PROFILE as far as it can and notes what is wrong. */
+static void read_profile(const char *text, size_t size, struct profile *profile,
+                         struct problems *problems)
+{
+    SCOPED(yaml_tree_freep) struct yaml_tree *yaml = NULL;
+    struct node *root;
+
+    if (yaml_tree_read(text, size, &yaml, problems) < 0) {
+        return;
+    }
+    root = yaml_tree_root(yaml);
+    (void)decode_map(&profile_shape, root, profile, problems);
+    if (root->kind != NODE_MAP) {
+        return;
+    }
+    default_firmware(profile);
+    check_layers(profile, root, problems);
+    check_disk(profile, root, problems);
+}
+
+int profile_parse(const char *path, const char *yaml, size_t size, struct profile **ret,
+                  struct error *err)
+{
+    SCOPED(profile_freep) struct profile *profile = xcalloc(1, sizeof(*profile));
+    SCOPED(problems_done) struct problems problems = {.path = path};
+
+    profile->path = xstrdup(path);
+    read_profile(yaml, size, profile, &problems);
+    if (problems_fail(&problems, err) < 0) {
+        return -1;
+    }
+    default_names(profile);
+    default_disk(profile);
+    *ret = TAKE(profile);
+    return 0;
+}
+
+int profile_load(const char *path, struct profile **ret, struct error *err)
+{
+    SCOPED(buf_done) struct buf text = {0};
+
+    if (file_read(path, YAML_SIZE_MAX, &text, err) < 0) {
+        err->kind = FAIL_USAGE; /* whatever the cause, the profile is what must change */
+        return -1;
+    }
+    return profile_parse(path, text.data, text.size, ret, err);
+}
+
+int profile_fail(const struct profile *profile, struct mark mark, struct error *err,
+                 const char *format, ...)
+{
+    SCOPED(problems_done) struct problems problems = {.path = profile->path};
+    char text[4096];
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    problem_add(&problems, mark, "%s", text);
+    return problems_fail(&problems, err);
+}
+
+struct visitor {
+    profile_visit *visit;
+    void *data;
+};
+
+static void visit_field(const char *path, const struct field *field, void *data)
+{
+    const struct visitor *visitor = data;
+    SCOPED_FREE char *type = field_type_text(field);
+    const struct profile_field row = {
+        .path = path,
+        .type = type,
+        .standard = field->standard,
+        .help = field->help,
+        .required = field->required,
+        .supported = field->type != FIELD_UNSUPPORTED,
+    };
+
+    visitor->visit(&row, visitor->data);
+}
+
+void profile_fields(profile_visit *visit, void *data)
+{
+    struct visitor visitor = {visit, data};
+
+    fields_visit(&profile_shape, "", visit_field, &visitor);
+}
+
+const char *architecture_name(enum architecture architecture)
+{
+    return word_name(architecture_words, architecture);
+}
+
+const char *filesystem_name(enum filesystem filesystem)
+{
+    return filesystem == FS_NONE ? "none" : word_name(filesystem_words, filesystem);
+}
+
+const char *partition_type_name(enum partition_type type)
+{
+    return word_name(partition_type_words, type);
+}
+
+const char *engine_name(enum engine_kind engine)
+{
+    return word_name(engine_words, engine);
+}

@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "profile/yaml.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <yaml.h>
+
+#include "base/text.h"
+
+struct yaml_tree {
+    struct node **nodes; /* all of them, the root first */
+    size_t count, space;
+};
+
+void yaml_tree_free(struct yaml_tree *yaml)
+{
+    if (yaml == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < yaml->count; i++) {
+        free(yaml->nodes[i]->key);
+        free(yaml->nodes[i]->text);
+        free(yaml->nodes[i]);
+    }
+    free(yaml->nodes);
+    free(yaml);
+}
+
+struct node *yaml_tree_root(struct yaml_tree *yaml)
+{
+    return yaml->nodes[0];
+}
+
+struct node *node_find(const struct node *map, const char *key)
+{
+    size_t size = strlen(key);
+
+    for (struct node *child = map->first; child != NULL; child = child->next) {
+        if (child->key_size == size && child->key != NULL && memcmp(child->key, key, size) == 0) {
+            return child;
+        }
+    }
+    return NULL;
+}
+
+/* --- the text -------------------------------------------------------------------------------- */
+
+/* libyaml counts from 0, and columns in characters. */
+static struct mark mark_of(yaml_mark_t mark)
+{
+    return (struct mark){.line = (unsigned)mark.line + 1, .column = (unsigned)mark.column + 1};
+}
+
+static struct mark mark_at(const char *text, size_t offset)
+{
+    struct mark mark = {.line = 1, .column = 1};
+
+    for (size_t i = 0; i < offset; i++) {
+        if (text[i] == '\n') {
+            mark.line++;
+            mark.column = 1;
+        } else if (((unsigned char)text[i] & 0xc0) != 0x80) {
+            mark.column++;
+        }
+    }
+    return mark;
+}
+
+/* Where the first byte lies that is not part of a UTF-8 character; SIZE when there is none. */
+static size_t find_bad_byte(const char *text, size_t size)
+{
+    size_t at = 0;
+
+    if (text_is_utf8(text, size)) {
+        return size;
+    }
+    for (size_t length = 1; length <= 4 && length <= size - at;) {
+        if (text_is_utf8(text + at, length)) {
+            at += length;
+            length = 1;
+        } else {
+            length++;
+        }
+    }
+    return at;
+}
+
+/* Problems of the file as a whole, which libyaml would not report, or not where they are. */
+static int check_text(const char *text, size_t size, struct problems *problems)
+{
+    static const struct mark start = {.line = 1, .column = 1};
+    size_t good;
+
+    if (size > YAML_SIZE_MAX) {
+        problem_add(problems, start, "the profile is larger than %d bytes", YAML_SIZE_MAX);
+        return -1;
+    }
+    good = find_bad_byte(text, size);
+    if (good < size) {
+        problem_add(problems, mark_at(text, good), "not UTF-8 text (byte 0x%02x)",
+                    (unsigned char)text[good]);
+        return -1;
+    }
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)text[i];
+
+        if ((c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0x7f) {
+            problem_add(problems, mark_at(text, i), "control character 0x%02x", c);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* --- events to nodes ------------------------------------------------------------------------- */
+
+struct level {
+    struct node *node;
+    struct node *entry; /* of a map: has its key and waits for its value */
+};
+
+struct builder {
+    struct yaml_tree *yaml;
+    const char *text;
+    size_t size;
+    struct problems *problems;
+    struct level levels[YAML_DEPTH_MAX];
+    size_t depth;
+    size_t skip;       /* levels of a key that is no word, whose content nobody needs */
+    unsigned document; /* how many began */
+};
+
+static struct node *new_node(struct builder *b)
+{
+    struct yaml_tree *yaml = b->yaml;
+    struct node *node = xcalloc(1, sizeof(*node));
+
+    grow(&yaml->nodes, yaml->count, &yaml->space, sizeof(struct node *));
+    yaml->nodes[yaml->count++] = node;
+    return node;
+}
+
+static void append(struct node *parent, struct node *child)
+{
+    if (parent->last != NULL) {
+        parent->last->next = child;
+    } else {
+        parent->first = child;
+    }
+    parent->last = child;
+    parent->count++;
+}
+
+/* The node that an event fills: the root, an item, or the entry whose key came before. */
+static struct node *next_node(struct builder *b)
+{
+    struct level *level = b->depth != 0 ? &b->levels[b->depth - 1] : NULL;
+    struct node *node;
+
+    if (level == NULL) {
+        return new_node(b);
+    }
+    if (level->node->kind == NODE_MAP) {
+        assert(level->entry != NULL);
+        return TAKE(level->entry);
+    }
+    node = new_node(b);
+    append(level->node, node);
+    return node;
+}
+
+static bool wants_key(const struct builder *b)
+{
+    return b->depth != 0 && b->levels[b->depth - 1].node->kind == NODE_MAP &&
+           b->levels[b->depth - 1].entry == NULL;
+}
+
+static void take_key(struct builder *b, const yaml_event_t *event)
+{
+    struct level *level = &b->levels[b->depth - 1];
+    struct node *entry = new_node(b);
+
+    entry->key_mark = mark_of(event->start_mark);
+    append(level->node, entry);
+    level->entry = entry;
+    if (event->type != YAML_SCALAR_EVENT) {
+        if (event->type != YAML_ALIAS_EVENT) { /* which was refused as such */
+            problem_add(b->problems, entry->key_mark, "a key must be a word");
+        }
+        entry->bad = true;
+        entry->key = xstrdup("");
+        return;
+    }
+    entry->key_size = event->data.scalar.length;
+    entry->key = xmalloc(entry->key_size + 1);
+    memcpy(entry->key, event->data.scalar.value, entry->key_size + 1);
+    if (event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE && strcmp(entry->key, "<<") == 0) {
+        problem_add(b->problems, entry->key_mark, "merge keys are not supported");
+        entry->bad = true;
+    }
+}
+
+static void take_scalar(const yaml_event_t *event, struct node *node)
+{
+    node->kind = NODE_SCALAR;
+    node->size = event->data.scalar.length;
+    node->text = xmalloc(node->size + 1);
+    memcpy(node->text, event->data.scalar.value, node->size + 1);
+    node->empty = node->size == 0 && event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+}
+
+/* A tag as people write it: libyaml has put the long form of '!!' in its place. */
+static const char *quote_tag(char out[QUOTE_MAX], const char *tag)
+{
+    static const char prefix[] = "tag:yaml.org,2002:";
+    SCOPED_FREE char *text = strncmp(tag, prefix, strlen(prefix)) == 0
+                                 ? xprintf("!!%s", tag + strlen(prefix))
+                                 : xstrdup(tag);
+
+    return quote(out, text, strlen(text));
+}
+
+/* Refuses what would give a value another meaning than what is written there. */
+static bool check_properties(struct builder *b, const yaml_event_t *event)
+{
+    struct mark mark = mark_of(event->start_mark);
+    const yaml_char_t *anchor = NULL, *tag = NULL;
+
+    if (event->type == YAML_ALIAS_EVENT) {
+        const char *name = (const char *)event->data.alias.anchor;
+
+        problem_add(b->problems, mark, "alias %s: aliases are not supported (write the value out)",
+                    QUOTE(name, strlen(name)));
+        return false;
+    }
+    if (event->type == YAML_SCALAR_EVENT) {
+        anchor = event->data.scalar.anchor;
+        tag = event->data.scalar.tag;
+    } else if (event->type == YAML_SEQUENCE_START_EVENT) {
+        anchor = event->data.sequence_start.anchor;
+        tag = event->data.sequence_start.tag;
+    } else if (event->type == YAML_MAPPING_START_EVENT) {
+        anchor = event->data.mapping_start.anchor;
+        tag = event->data.mapping_start.tag;
+    }
+    if (anchor != NULL) {
+        problem_add(b->problems, mark, "anchor %s: anchors are not supported",
+                    QUOTE((const char *)anchor, strlen((const char *)anchor)));
+    }
+    if (tag != NULL) {
+        problem_add(b->problems, mark, "tag %s: tags are not supported",
+                    quote_tag((char[QUOTE_MAX]){0}, (const char *)tag));
+    }
+    return anchor == NULL && tag == NULL;
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    const struct node *x = *(const struct node *const *)a, *y = *(const struct node *const *)b;
+    size_t size = x->key_size < y->key_size ? x->key_size : y->key_size;
+    int order = memcmp(x->key, y->key, size);
+
+    if (order == 0 && x->key_size != y->key_size) {
+        return x->key_size < y->key_size ? -1 : 1;
+    }
+    if (order == 0 && x->key_mark.line != y->key_mark.line) {
+        return x->key_mark.line < y->key_mark.line ? -1 : 1;
+    }
+    return order != 0 ? order : x->key_mark.column < y->key_mark.column ? -1 : 1;
+}
+
+/* libyaml lets a key come twice, and then one of the two would quietly have no effect. */
+static void refuse_twins(struct builder *b, const struct node *map)
+{
+    SCOPED_FREE struct node **sorted = xcalloc(map->count, sizeof(struct node *));
+    struct node *first = NULL;
+    size_t count = 0;
+
+    for (struct node *child = map->first; child != NULL; child = child->next) {
+        if (!child->bad || child->key_size != 0) {
+            sorted[count++] = child;
+        }
+    }
+    if (count < 2) {
+        return;
+    }
+    qsort(sorted, count, sizeof(struct node *), compare_keys);
+    first = sorted[0];
+    for (size_t i = 1; i < count; i++) {
+        struct node *twin = sorted[i];
+
+        if (twin->key_size != first->key_size ||
+            memcmp(twin->key, first->key, first->key_size) != 0) {
+            first = twin;
+            continue;
+        }
+        twin->bad = true;
+        problem_add(b->problems, twin->key_mark, "key %s is given twice (first at %s)",
+                    QUOTE(twin->key, twin->key_size), PLACE(b->problems, first->key_mark));
+    }
+}
+
+static int push(struct builder *b, const yaml_event_t *event)
+{
+    struct node *node = next_node(b);
+
+    node->kind = event->type == YAML_MAPPING_START_EVENT ? NODE_MAP : NODE_LIST;
+    node->mark = mark_of(event->start_mark);
+    node->bad |= !check_properties(b, event);
+    if (b->depth == YAML_DEPTH_MAX) {
+        problem_add(b->problems, node->mark, "more than %d maps and lists in one another",
+                    YAML_DEPTH_MAX);
+        return -1;
+    }
+    b->levels[b->depth++] = (struct level){.node = node};
+    return 0;
+}
+
+static void pop(struct builder *b)
+{
+    const struct node *node;
+
+    assert(b->depth > 0);
+    node = b->levels[--b->depth].node;
+    if (node->kind == NODE_MAP) {
+        refuse_twins(b, node);
+    }
+}
+
+static bool is_start(const yaml_event_t *event)
+{
+    return event->type == YAML_MAPPING_START_EVENT || event->type == YAML_SEQUENCE_START_EVENT;
+}
+
+static bool is_end(const yaml_event_t *event)
+{
+    return event->type == YAML_MAPPING_END_EVENT || event->type == YAML_SEQUENCE_END_EVENT;
+}
+
+/* A map or list, or a scalar or alias, as a value or as a key. */
+static int take_value(struct builder *b, const yaml_event_t *event)
+{
+    struct node *node;
+
+    if (b->skip != 0 || (wants_key(b) && is_start(event))) {
+        if (b->skip == 0) {
+            take_key(b, event);
+        }
+        b->skip += is_start(event) ? 1 : 0;
+        b->skip -= is_end(event) ? 1 : 0;
+        return 0;
+    }
+    if (is_end(event)) {
+        pop(b);
+        return 0;
+    }
+    if (wants_key(b)) {
+        bool good = check_properties(b, event);
+
+        take_key(b, event);
+        b->levels[b->depth - 1].entry->bad |= !good;
+        return 0;
+    }
+    if (is_start(event)) {
+        return push(b, event);
+    }
+    node = next_node(b);
+    node->mark = mark_of(event->start_mark);
+    node->bad |= !check_properties(b, event);
+    if (event->type == YAML_SCALAR_EVENT) {
+        take_scalar(event, node);
+    } else {
+        node->text = xstrdup("");
+    }
+    return 0;
+}
+
+/* 1 to go on, 0 at the end, -1 when there is no use in going on. */
+static int take_event(struct builder *b, const yaml_event_t *event)
+{
+    switch (event->type) {
+    case YAML_STREAM_END_EVENT:
+        return 0;
+    case YAML_DOCUMENT_START_EVENT:
+        if (++b->document > 1) {
+            problem_add(b->problems, mark_of(event->start_mark),
+                        "a second document (a profile is one)");
+            return 0;
+        }
+        return 1;
+    case YAML_ALIAS_EVENT:
+    case YAML_SCALAR_EVENT:
+    case YAML_SEQUENCE_START_EVENT:
+    case YAML_SEQUENCE_END_EVENT:
+    case YAML_MAPPING_START_EVENT:
+    case YAML_MAPPING_END_EVENT:
+        if (b->yaml->count >= YAML_NODES_MAX) {
+            problem_add(b->problems, mark_of(event->start_mark), "more than %d values",
+                        YAML_NODES_MAX);
+            return -1;
+        }
+        return take_value(b, event) < 0 ? -1 : 1;
+    default:
+        return 1;
+    }
+}
+
+/* The byte where the character number INDEX begins. */
+static char char_at(const struct builder *b, size_t index)
+{
+    for (size_t i = 0, seen = 0; i < b->size; i++) {
+        if (((unsigned char)b->text[i] & 0xc0) != 0x80 && seen++ == index) {
+            return b->text[i];
+        }
+    }
+    return '\0';
+}
+
+static int fail_yaml(const struct builder *b, const yaml_parser_t *parser)
+{
+    const char *problem = parser->problem != NULL ? parser->problem : "out of memory";
+    struct mark mark = mark_of(parser->problem_mark);
+
+    if (parser->error == YAML_READER_ERROR) {
+        mark =
+            mark_at(b->text, parser->problem_offset < b->size ? parser->problem_offset : b->size);
+        problem_add(b->problems, mark, "not YAML: %s", problem);
+    } else if (char_at(b, parser->problem_mark.index) == '\t') {
+        problem_add(b->problems, mark, "not YAML: %s (indent with spaces, not with tabs)", problem);
+    } else if (parser->context != NULL) {
+        problem_add(b->problems, mark, "not YAML: %s (%s at %s)", problem, parser->context,
+                    PLACE(b->problems, mark_of(parser->context_mark)));
+    } else {
+        problem_add(b->problems, mark, "not YAML: %s", problem);
+    }
+    return -1;
+}
+
+static int build(struct builder *b)
+{
+    SCOPED(yaml_parser_delete) yaml_parser_t parser;
+    int more = 1;
+
+    if (yaml_parser_initialize(&parser) == 0) {
+        return fail_yaml(b, &parser);
+    }
+    yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
+    yaml_parser_set_input_string(&parser, (const unsigned char *)b->text, b->size);
+    while (more == 1) {
+        SCOPED(yaml_event_delete) yaml_event_t event = {0};
+
+        if (yaml_parser_parse(&parser, &event) == 0) {
+            return fail_yaml(b, &parser);
+        }
+        more = take_event(b, &event);
+    }
+    return more;
+}
+
+int yaml_tree_read(const char *text, size_t size, struct yaml_tree **ret, struct problems *problems)
+{
+    static const char order_mark[] = "\xef\xbb\xbf";
+    SCOPED(yaml_tree_freep) struct yaml_tree *yaml = xcalloc(1, sizeof(*yaml));
+    /* libyaml would take a byte order mark for the first column. */
+    size_t skip = size >= 3 && memcmp(text, order_mark, 3) == 0 ? 3 : 0;
+    struct builder b = {
+        .yaml = yaml, .text = text + skip, .size = size - skip, .problems = problems};
+
+    if (check_text(b.text, b.size, problems) < 0 || build(&b) < 0) {
+        return -1;
+    }
+    if (yaml->count == 0) {
+        problem_add(problems, (struct mark){.line = 1, .column = 1}, "the profile is empty");
+        return -1;
+    }
+    *ret = TAKE(yaml);
+    return 0;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * YAML as a tree in which every value knows its place. Only what a profile needs is let through:
+ * one document of maps, lists and scalars, each key once; no anchors, aliases, tags or merge keys,
+ * and no more depth or values than a person writes. Scalars are text: nothing is guessed from how
+ * they look.
+ */
+#ifndef PROFILE_YAML_H
+#define PROFILE_YAML_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/scope.h"
+#include "profile/problem.h"
+#include "profile/profile.h"
+
+enum {
+    YAML_SIZE_MAX = 1 << 20,   /* bytes of a file */
+    YAML_DEPTH_MAX = 32,       /* maps and lists in one another */
+    YAML_NODES_MAX = 64 << 10, /* values of a file */
+};
+
+enum node_kind { NODE_SCALAR, NODE_LIST, NODE_MAP };
+
+struct node {
+    enum node_kind kind;
+    struct mark mark; /* where the value begins */
+    bool bad;         /* a problem in it was reported: nobody needs to look at it again */
+
+    char *key; /* in a map; NUL-terminated, but may hold NULs */
+    size_t key_size;
+    struct mark key_mark;
+    const char *meant; /* borrowed: the known key that an unknown one probably stands for */
+
+    char *text; /* of a scalar, as the key */
+    size_t size;
+    bool empty; /* nothing at all is written there, not even "" */
+
+    struct node *first, *last, *next; /* children in the order of the file, and the next sibling */
+    size_t count;
+};
+
+/* libyaml exports a yaml_free and its like, and a program's own would take their place. */
+struct yaml_tree;
+
+/* What is wrong goes to PROBLEMS; -1 when it leaves no tree to look at. */
+int yaml_tree_read(const char *text, size_t size, struct yaml_tree **ret,
+                   struct problems *problems);
+void yaml_tree_free(struct yaml_tree *yaml);
+SCOPE_DEFINE(yaml_tree, yaml_tree_free)
+
+struct node *yaml_tree_root(struct yaml_tree *yaml);
+
+/* The value of KEY in a map, or NULL. */
+struct node *node_find(const struct node *map, const char *key);
+
+#endif

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+# parallel: yes
+# The man pages know every command, every option and every key that the program knows.
+source "$TOP/tests/lib.sh"
+need pod2man podchecker pod2text
+for page in "$TOP"/builder/*.pod; do
+    podchecker "$page" >check 2>&1 || { cat check; fail "$page"; }
+    pod2text "$page" "$(basename "$page" .pod).text"
+done
+"$KILN" help | sed -n '/^  [a-z]/s/^  \([a-z]*\( [a-z][a-z]*\)\{0,1\}\) .*/\1/p' >commands
+for name in build plan show doctor help 'layer pack' 'layer show'; do
+    grep -qE "^$name( |\$)" commands || fail "'kiln help' does not list '$name': $(cat commands)"
+done
+"$KILN" help >overview
+sed -n 's/^  \([a-z]\{1,\}\( [a-z]\{1,\}\)\{0,1\}\) .*/\1/p' overview | sed 's/ *$//' |
+    while read -r first second; do
+        command=$first
+        [ "$first" != layer ] || command="layer $second"
+        expect_text kiln.text "kiln $command"
+        # shellcheck disable=SC2086
+        "$KILN" help $command >help.text
+        grep -oE -- '--[a-z-]+' help.text | sort -u | while read -r option; do
+            expect_text kiln.text "$option"
+        done
+    done
+# Keys: from the tables in the source, by which the program itself reads profiles.
+sed -n '/_fields\[\] = {/,/^};/s/.*{\.name = "\([a-z0-9_]*\)".*/\1/p' \
+    "$TOP/builder/profile/grammar.c" | sort -u >keys
+[ "$(wc -l <keys)" -ge 20 ] || fail "found only $(wc -l <keys) keys"
+while read -r key; do
+    grep -qwF -- "$key" kiln-profile.text || fail "kiln-profile(5) says nothing about '$key'"
+done <keys
+# And the words of it.
+for word in bios uefi ext4 xfs btrfs vfat bios-boot esp x86_64 aarch64 raw qcow2 guestfs; do
+    expect_text kiln-profile.text "$word"
+done
+for status in 0 1 2 3 4 130; do
+    grep -qE "^ +$status( |\$)" kiln.text || fail "kiln(1) says nothing about status $status"
+done

@@ -1,0 +1,150 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Starts a disk in QEMU and reads its serial console until everything expected was seen.
+
+boot.py --disk FILE --firmware bios|uefi|secure [--format raw|qcow2] [--expect REGEX]...
+        [--refuse REGEX]... [--timeout SECONDS] [--log FILE] [--memory MIB]
+
+Exit status: 0 all expected seen, 1 not (the end of the console is printed), 77 something is not
+installed. A regular expression given by --refuse must not appear: seen, it ends the run at once.
+The disk is not changed.
+"""
+import argparse
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+OVMF = "/usr/share/OVMF/"
+# What nothing comes after: no need to wait for the time limit.
+DEAD_END = (rb"Kernel panic - not syncing|You are in emergency mode|\(initramfs\) $|grub rescue> $|"
+            rb"No bootable option or device was found")
+TAIL = 4000
+
+# How each firmware is made: machine, code, variables. The .ms variables hold Microsoft's keys, by
+# which Debian's shim is signed, and switch Secure Boot on; SMM keeps the guest from rewriting them.
+FIRMWARE = {
+    "bios": ("pc", None, None),
+    "uefi": ("q35", "OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"),
+    "secure": ("q35,smm=on", "OVMF_CODE_4M.ms.fd", "OVMF_VARS_4M.ms.fd"),
+}
+
+
+def skip(reason):
+    print(f"boot.py: {reason}")
+    sys.exit(77)
+
+
+def command(options, variables):
+    machine, code, template = FIRMWARE[options.firmware]
+    # TCG always: one kind of machine everywhere, so that a test which passes on a machine whose KVM
+    # is broken or forbidden is the same test as one on a machine with KVM.
+    line = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot",
+            "-machine", machine, "-accel", "tcg", "-cpu", "max", "-m", str(options.memory),
+            "-display", "none", "-vga", "none", "-serial", "stdio", "-nic", "none",
+            "-device", "virtio-rng-pci", "-snapshot",
+            "-drive", "if=none,id=disk,format=%s,file=%s" % (
+                options.format, options.disk.replace(",", ",,")),
+            "-device", "virtio-blk-pci,drive=disk,bootindex=0"]
+    if code is not None:
+        for name in (code, template):
+            if not os.path.exists(OVMF + name):
+                skip(f"no {OVMF}{name} (package ovmf)")
+        shutil.copyfile(OVMF + template, variables)
+        line += ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={OVMF}{code}",
+                 "-drive", f"if=pflash,unit=1,format=raw,file={variables}"]
+    if options.firmware == "secure":
+        line += ["-global", "driver=cfi.pflash01,property=secure,value=on",
+                 "-global", "ICH9-LPC.disable_s3=1"]
+    return line
+
+
+def plain(console):
+    """The console without the cursor movements that firmware and GRUB draw with."""
+    return re.sub(rb"\x1b\[[0-9;?<=>]*[ -/]*[@-~]|\x1b[()][0-9A-B]|\x1b[=>cM78]|\r", b"", console)
+
+
+def watch(process, options, log):
+    """Reads until all is seen; returns the console and why not all was, or None."""
+    missing = [re.compile(text.encode()) for text in options.expect]
+    refused = re.compile("|".join(options.refuse).encode()) if options.refuse else None
+    dead_end = re.compile(DEAD_END)
+    end = time.monotonic() + options.timeout
+    console = b""
+    while True:
+        left = end - time.monotonic()
+        if left <= 0:
+            return console, f"not within {options.timeout} s: {names(missing)}"
+        if not select.select([process.stdout], [], [], left)[0]:
+            continue
+        piece = os.read(process.stdout.fileno(), 65536)
+        log.write(piece)
+        log.flush()
+        console += piece
+        text = plain(console)
+        missing = [regex for regex in missing if not regex.search(text)]
+        if refused and refused.search(text):
+            return console, f"refused text seen: {refused.search(text).group()!r}"
+        if not missing:
+            return console, None
+        if dead_end.search(text):
+            return console, f"gave up: {dead_end.search(text).group()!r}; not seen: {names(missing)}"
+        if not piece:
+            return console, f"QEMU ended with status {process.wait()}; not seen: {names(missing)}"
+
+
+def names(missing):
+    return ", ".join(repr(regex.pattern.decode()) for regex in missing)
+
+
+def escaped(console):
+    """For a terminal: one line for each of the console's, foreign bytes as \\xNN."""
+    lines = plain(console)[-TAIL:].split(b"\n")
+    return "\n".join("    | " + line.decode("latin-1").encode("unicode_escape").decode()
+                     for line in lines)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--disk", required=True)
+    parser.add_argument("--format", choices=["raw", "qcow2"], default="raw")
+    parser.add_argument("--firmware", choices=sorted(FIRMWARE), required=True)
+    parser.add_argument("--expect", action="append", default=[])
+    parser.add_argument("--refuse", action="append", default=[])
+    parser.add_argument("--timeout", type=float, default=300)
+    parser.add_argument("--memory", type=int, default=1024)
+    parser.add_argument("--log", default=os.devnull)
+    options = parser.parse_args()
+    if not options.expect:
+        parser.error("nothing is expected")
+    if shutil.which("qemu-system-x86_64") is None:
+        skip("no qemu-system-x86_64 (package qemu-system-x86)")
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as temporary, open(options.log, "wb") as log:
+        line = command(options, os.path.join(temporary, "variables.fd"))
+        process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, env=dict(os.environ, TMPDIR=temporary))
+        # Ended by a signal, the runner's time limit included, we must not leave QEMU behind.
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: sys.exit(1))
+        try:
+            console, reason = watch(process, options, log)
+        finally:
+            process.kill()
+            process.wait()
+    seconds = time.monotonic() - start
+    if reason is not None:
+        print(f"{options.firmware} from {options.format}: {reason}; the console's end:")
+        print(escaped(console))
+        return 1
+    print(f"{options.firmware} from {options.format}: all seen after {seconds:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+
+# ours: processes of this test other than its shell and what that runs just now.
+ours()
+{
+    python3 - <<'X'
+import os
+import pathlib
+
+marker = b"KILN_TEST_ID=" + os.environ["KILN_TEST_ID"].encode()
+for entry in os.scandir("/proc"):
+    if entry.name.isdigit():
+        try:
+            name = pathlib.Path(entry.path, "comm").read_text().strip()
+            if name.startswith(("qemu", "kiln", "supermin", "guestfs")) and \
+                    marker in pathlib.Path(entry.path, "environ").read_bytes().split(b"\0"):
+                print(entry.name, name)
+        except OSError:
+            pass
+X
+}
+
+# expect_gone: nothing of kiln's runs any more, a moment after it was killed.
+expect_gone()
+{
+    local i
+
+    for i in $(seq 50); do
+        [ -n "$(ours)" ] || return 0
+        sleep 0.2
+    done
+    fail "still running after ${i}: $(ours)"
+}
+
+# interrupted SIGNAL SECONDS: a build is sent SIGNAL after SECONDS. A build that was faster must have
+# succeeded; then $status is 0.
+interrupted()
+{
+    local pid
+
+    rm -rf bundle
+    # The shell would have it ignore SIGINT in the background.
+    python3 -c 'import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])' "$KILN" build p.yaml -o bundle >stdout 2>stderr &
+    pid=$!
+    sleep "$2"
+    kill -"$1" "$pid" 2>/dev/null || true
+    status=0
+    wait "$pid" || status=$?
+    echo "SIG$1 after $2 s: status $status, $(tail -n 1 stderr | cat -v)"
+    expect_gone
+    if [ "$status" -eq 0 ]; then
+        [ -e bundle/manifest.json ] || fail "success without a bundle"
+    else
+        [ ! -e bundle ] || fail "a bundle after SIG$1"
+    fi
+    case $1 in
+    INT | TERM)
+        [ "$status" -eq 0 ] || [ "$status" -eq 130 ] || { cat stderr; fail "status $status"; }
+        [ "$status" -eq 0 ] || expect_nothing_left bundle
+        ;;
+    esac
+}
+
+# expect_clean_rebuild: after whatever was killed a build works and clears up.
+expect_clean_rebuild()
+{
+    rm -rf bundle
+    # What is of a killed kiln is known by its age where nothing else tells.
+    [ ! -d "$TMPDIR" ] || find "$TMPDIR" -mindepth 1 -exec touch -h -d '2 hours ago' {} + || true
+    expect_status 0 "$KILN" build p.yaml -o bundle
+    (cd bundle && sha256sum -c --quiet SHA256SUMS) || fail "SHA256SUMS does not hold"
+    rm -rf bundle
+    expect_nothing_left bundle
+}
+
+# signals COUNT SECONDS: COUNT of each signal, spread evenly over a build that takes SECONDS.
+signals()
+{
+    local i signal
+
+    for signal in INT KILL; do
+        for i in $(seq "$1"); do
+            interrupted "$signal" "$(awk "BEGIN { print $2 * ($i - 0.5) / $1 }")"
+        done
+    done
+    expect_clean_rebuild
+}

@@ -1,0 +1,693 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#undef NDEBUG
+#include <assert.h>
+#include <dirent.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "profile/profile.h"
+
+#include <cmocka.h> /* last: it has a macro named fail */
+
+static const char refused[] = "tests/refused/";
+static const uint64_t MIB = 1 << 20, GIB = 1 << 30;
+
+/* --- helpers --------------------------------------------------------------------------------- */
+
+static struct profile *parse(const char *path, const char *yaml)
+{
+    struct profile *profile = NULL;
+    struct error err = {0};
+
+    if (profile_parse(path, yaml, strlen(yaml), &profile, &err) < 0) {
+        fail_msg("%s", err.message);
+    }
+    return profile;
+}
+
+static void assert_refused(const char *yaml, size_t size, const char *message)
+{
+    struct profile *profile = NULL;
+    struct error err = {0};
+
+    assert_int_equal(profile_parse("web.yaml", yaml, size, &profile, &err), -1);
+    assert_null(profile);
+    assert_int_equal(err.kind, FAIL_USAGE);
+    assert_string_equal(err.message, message);
+}
+
+static void assert_mark(struct mark mark, unsigned line, unsigned column)
+{
+    assert_int_equal(mark.line, line);
+    assert_int_equal(mark.column, column);
+}
+
+/* A message without the directory that the test gave the profiles' paths. */
+static char *without_directory(const char *message)
+{
+    struct buf text = {0};
+
+    for (const char *s = message; *s != '\0';) {
+        if (strncmp(s, refused, strlen(refused)) == 0) {
+            s += strlen(refused);
+        } else {
+            buf_putc(&text, *s++);
+        }
+    }
+    return buf_take(&text);
+}
+
+struct scratch {
+    char path[64];
+    char *layer, *tree, *profile;
+};
+
+static struct scratch scratch_new(void)
+{
+    struct scratch scratch = {.path = "/tmp/test-profile-XXXXXX"};
+    struct error err = {0};
+
+    assert_non_null(mkdtemp(scratch.path));
+    scratch.layer = xprintf("%s/base.tar", scratch.path);
+    scratch.tree = xprintf("%s/tree", scratch.path);
+    scratch.profile = xprintf("%s/web.yaml", scratch.path);
+    assert_int_equal(file_write(scratch.layer, "", 0, &err), 0);
+    assert_int_equal(mkdir(scratch.tree, 0755), 0);
+    return scratch;
+}
+
+static void scratch_done(struct scratch *scratch)
+{
+    struct error err = {0};
+
+    assert_int_equal(file_remove_tree(scratch->path, &err), 0);
+    free(scratch->layer);
+    free(scratch->tree);
+    free(scratch->profile);
+}
+
+/* --- refusals -------------------------------------------------------------------------------- */
+
+static void check_refused(const char *name)
+{
+    SCOPED_FREE char *path = xprintf("%s%s", refused, name);
+    SCOPED_FREE char *expect_path = xprintf("%s%.*s.expect", refused, (int)strlen(name) - 5, name);
+    SCOPED_FREE char *message = NULL;
+    SCOPED(buf_done) struct buf expect = {0};
+    SCOPED(profile_freep) struct profile *profile = NULL;
+    struct error err = {0}, other = {0};
+
+    if (profile_load(path, &profile, &err) == 0) {
+        fail_msg("'%s' is not refused", name);
+    }
+    assert_null(profile);
+    assert_int_equal(err.kind, FAIL_USAGE);
+    message = without_directory(err.message);
+    assert_int_equal(file_read(expect_path, 1 << 20, &expect, &other), 0);
+    assert_true(expect.size > 0 && expect.data[expect.size - 1] == '\n');
+    expect.data[expect.size - 1] = '\0';
+    assert_string_equal(message, expect.data);
+}
+
+static void every_profile_of_refused_is_refused_as_expected(void **state)
+{
+    SCOPED_DIR DIR *dir = opendir(refused);
+    const struct dirent *entry;
+    unsigned profiles = 0, expects = 0;
+
+    (void)state;
+    assert_non_null(dir);
+    while ((entry = readdir(dir)) != NULL) {
+        const char *dot = strrchr(entry->d_name, '.');
+
+        if (dot != NULL && strcmp(dot, ".yaml") == 0) {
+            check_refused(entry->d_name);
+            profiles++;
+        } else if (dot != NULL && strcmp(dot, ".expect") == 0) {
+            expects++;
+        }
+    }
+    assert_true(profiles >= 40);
+    assert_int_equal(profiles, expects);
+}
+
+static void a_file_that_cannot_be_read_is_refused(void **state)
+{
+    static const struct {
+        const char *path, *message;
+    } must_not_work[] = {
+        {"tests/refused/no-such.yaml",
+         "open 'tests/refused/no-such.yaml': No such file or directory"},
+        {"tests/refused", "read 'tests/refused': Is a directory"},
+        {"/dev/zero", "'/dev/zero' is larger than 1048576 bytes"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(must_not_work); i++) {
+        SCOPED(profile_freep) struct profile *profile = NULL;
+        struct error err = {0};
+
+        assert_int_equal(profile_load(must_not_work[i].path, &profile, &err), -1);
+        assert_int_equal(err.kind, FAIL_USAGE);
+        assert_string_equal(err.message, must_not_work[i].message);
+    }
+}
+
+static void bytes_that_are_no_text_are_refused(void **state)
+{
+    static const char elf[] = "\x7f"
+                              "ELF\x02\x01\x01";
+    static const char gzip[] = "\x1f\x8b\x08";
+    static const char cut[] = "name: \xc3";
+
+    (void)state;
+    assert_refused(elf, sizeof(elf) - 1, "web.yaml:1:1: control character 0x7f");
+    assert_refused(gzip, sizeof(gzip) - 1, "web.yaml:1:2: not UTF-8 text (byte 0x8b)");
+    assert_refused(cut, sizeof(cut) - 1, "web.yaml:1:7: not UTF-8 text (byte 0xc3)");
+    assert_refused("", 0, "web.yaml:1:1: the profile is empty");
+}
+
+static void a_profile_that_is_too_large_is_refused(void **state)
+{
+    SCOPED(buf_done) struct buf large = {0}, many = {0}, deep = {0};
+
+    (void)state;
+    while (large.size <= 1 << 20) {
+        buf_puts(&large, "# comment\n");
+    }
+    assert_refused(large.data, large.size,
+                   "web.yaml:1:1: the profile is larger than 1048576 "
+                   "bytes");
+    buf_puts(&many, "disk:\n");
+    for (unsigned i = 0; i < 70000; i++) {
+        buf_puts(&many, " - a\n");
+    }
+    assert_refused(many.data, many.size, "web.yaml:65536:4: more than 65536 values");
+    for (unsigned i = 0; i < 100000; i++) {
+        buf_putc(&deep, '[');
+    }
+    assert_refused(deep.data, deep.size,
+                   "web.yaml:1:33: more than 32 maps and lists in one another");
+}
+
+static void a_great_many_problems_are_counted(void **state)
+{
+    SCOPED(buf_done) struct buf text = {0};
+    SCOPED(profile_freep) struct profile *profile = NULL;
+    struct error err = {0};
+    unsigned lines = 1;
+
+    (void)state;
+    for (unsigned i = 0; i < 30000; i++) {
+        buf_printf(&text, "key-%u: a\n", i);
+    }
+    assert_int_equal(profile_parse("web.yaml", text.data, text.size, &profile, &err), -1);
+    for (const char *s = err.message; (s = strchr(s, '\n')) != NULL; s++) {
+        lines++;
+    }
+    /* The three required keys are missing as well, but come after the ones that are kept. */
+    assert_int_equal(lines, 21);
+    assert_non_null(strstr(err.message, "\n29983 more problems"));
+}
+
+static void long_paths_and_values_leave_room_for_the_count(void **state)
+{
+    SCOPED(buf_done) struct buf text = {0}, path = {0};
+    SCOPED(profile_freep) struct profile *profile = NULL;
+    struct error err = {0};
+
+    (void)state;
+    for (unsigned i = 0; i < 300; i++) {
+        buf_puts(&path, "directory/");
+    }
+    buf_puts(&path, "web.yaml");
+    for (unsigned i = 0; i < 20; i++) {
+        buf_printf(&text, "\"\\e%0100u\": a\n", i);
+    }
+    assert_int_equal(profile_parse(path.data, text.data, text.size, &profile, &err), -1);
+    assert_non_null(strstr(err.message, "\n21 more problems"));
+    assert_int_equal(strncmp(err.message, path.data, path.size), 0);
+}
+
+static void a_path_cannot_fake_a_line(void **state)
+{
+    SCOPED(profile_freep) struct profile *profile = NULL;
+    struct error err = {0};
+
+    (void)state;
+    assert_int_equal(profile_parse("a\nb\x1b.yaml", "", 0, &profile, &err), -1);
+    assert_string_equal(err.message, "a\\x0ab\\x1b.yaml:1:1: the profile is empty");
+}
+
+static void a_source_that_may_not_be_read_is_refused(void **state)
+{
+    struct scratch scratch = scratch_new();
+    SCOPED(profile_freep) struct profile *profile = NULL;
+    SCOPED_FREE char *expect = NULL;
+    static const char text[] = "name: web\narchitecture: x86_64\n"
+                               "layers: [{archive: base.tar}, {directory: tree}]\n";
+    struct error err = {0};
+    bool root = geteuid() == 0;
+    int result;
+
+    (void)state;
+    assert_int_equal(chmod(scratch.path, 0755), 0);
+    assert_int_equal(chmod(scratch.layer, 0200), 0);
+    assert_int_equal(chmod(scratch.tree, 0600), 0);
+    assert_true(!root || seteuid(65534) == 0);
+    result = profile_parse(scratch.profile, text, strlen(text), &profile, &err);
+    assert_true(!root || seteuid(0) == 0);
+    expect = xprintf("%s:3:20: archive 'base.tar': Permission denied\n"
+                     "%s:3:43: directory 'tree': Permission denied",
+                     scratch.profile, scratch.profile);
+    assert_int_equal(result, -1);
+    assert_string_equal(err.message, expect);
+    assert_int_equal(chmod(scratch.tree, 0700), 0);
+    scratch_done(&scratch);
+}
+
+/* --- what is accepted ------------------------------------------------------------------------ */
+
+static const char full[] =
+    "name: web\n"
+    "version: \"1.4.0\"\n"
+    "architecture: x86_64\n"
+    "seed: web seed\n"
+    "epoch: 2026-11-01T00:00:00Z\n"
+    "layers:\n"
+    "  - archive: base.tar\n"
+    "    sha256: 9F86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\n"
+    "  - directory: tree\n"
+    "    to: /etc/web\n"
+    "    set: {/etc/web: {owner: \"0:33\"}, /etc/web/key: {mode: \"0640\", owner: \"1:33\"}}\n"
+    "  - files:\n"
+    "      /etc/motd: {content: \"baked by kiln\\n\", mode: 0600, owner: 7:8}\n"
+    "      /etc/hosts:\n"
+    "        content: |\n"
+    "          one\n"
+    "          two\n"
+    "      /etc/empty: {content: \"\"}\n"
+    "      /etc/old.conf: {remove: true}\n"
+    "      /srv: {directory: true}\n"
+    "      /: {directory: true, mode: \"0755\"}\n"
+    "      /etc/localtime: {symlink: ../usr/share/zoneinfo/UTC, owner: \"1:1\"}\n"
+    "disk:\n"
+    "  size: 2500MiB\n"
+    "  inodes: 262144\n"
+    "  formats: [qcow2]\n"
+    "  firmware: [uefi, bios]\n"
+    "  kernel_command_line: console=ttyS0,115200n8 net.ifnames=0\n"
+    "  engine: guestfs\n"
+    "  partitions:\n"
+    "    - {name: bios, type: bios-boot, size: 1MiB}\n"
+    "    - {name: esp, type: esp, filesystem: vfat, size: 34MiB, mount: /efi}\n"
+    "    - {name: swap, type: data, size: 256MiB}\n"
+    "    - {name: srv, type: data, filesystem: xfs, size: 1GiB, mount: /srv/www}\n"
+    "    - {name: root_A, type: root, filesystem: ext4, size: rest, mount: /}\n";
+
+static void check_full_top(const struct profile *profile, const char *path)
+{
+    assert_string_equal(profile->path, path);
+    assert_string_equal(profile->name, "web");
+    assert_string_equal(profile->version, "1.4.0");
+    assert_int_equal(profile->architecture, ARCH_X86_64);
+    assert_mark(profile->architecture_mark, 3, 15);
+    assert_string_equal(profile->seed, "web seed");
+    assert_true(profile->has_epoch);
+    assert_int_equal(profile->epoch, 1793491200);
+    assert_int_equal(profile->layer_count, 3);
+    assert_mark(profile->layers_mark, 7, 3);
+    assert_int_equal(profile->disk_size_bytes, 3 * GIB);
+    assert_true(profile->disk_size_rounded);
+    assert_mark(profile->disk_size_mark, 24, 9);
+    assert_int_equal(profile->inodes, 262144);
+    assert_int_equal(profile->formats, FORMAT_QCOW2);
+    assert_int_equal(profile->firmware, FIRMWARE_BIOS | FIRMWARE_UEFI);
+    assert_mark(profile->firmware_mark, 27, 13);
+    assert_string_equal(profile->kernel_command_line, "console=ttyS0,115200n8 net.ifnames=0");
+    assert_int_equal(profile->engine, ENGINE_GUESTFS);
+}
+
+static void check_full_sources(const struct profile *profile, const struct scratch *scratch)
+{
+    const struct profile_layer *archive = &profile->layers[0], *directory = &profile->layers[1];
+    static const uint8_t start[] = {0x9f, 0x86, 0xd0, 0x81};
+
+    assert_int_equal(archive->kind, LAYER_ARCHIVE);
+    assert_mark(archive->mark, 7, 5);
+    assert_string_equal(archive->name, "base.tar");
+    assert_string_equal(archive->path, scratch->layer);
+    assert_true(archive->has_sha256);
+    assert_memory_equal(archive->sha256, start, sizeof(start));
+    assert_int_equal(archive->sha256[31], 0x08);
+    assert_mark(archive->sha256_mark, 8, 13);
+
+    assert_int_equal(directory->kind, LAYER_DIRECTORY);
+    assert_string_equal(directory->name, "tree");
+    assert_string_equal(directory->path, scratch->tree);
+    assert_false(directory->has_sha256);
+    assert_string_equal(directory->to, "/etc/web");
+    assert_int_equal(directory->set_count, 2);
+    assert_string_equal(directory->sets[0].path, "/etc/web");
+    assert_false(directory->sets[0].attributes.has_mode);
+    assert_true(directory->sets[0].attributes.has_owner);
+    assert_string_equal(directory->sets[1].path, "/etc/web/key");
+    assert_mark(directory->sets[1].mark, 11, 38);
+    assert_true(directory->sets[1].attributes.has_mode);
+    assert_int_equal(directory->sets[1].attributes.mode, 0640);
+    assert_int_equal(directory->sets[1].attributes.uid, 1);
+    assert_int_equal(directory->sets[1].attributes.gid, 33);
+}
+
+static void check_full_files(const struct profile_layer *layer)
+{
+    static const struct {
+        const char *path, *content, *symlink;
+        bool remove, directory, has_mode, has_owner;
+        uint32_t mode, uid, gid;
+    } expect[] = {
+        {"/etc/motd", "baked by kiln\n", NULL, false, false, true, true, 0600, 7, 8},
+        {"/etc/hosts", "one\ntwo\n", NULL, false, false, false, false, 0644, 0, 0},
+        {"/etc/empty", "", NULL, false, false, false, false, 0644, 0, 0},
+        {"/etc/old.conf", NULL, NULL, true, false, false, false, 0644, 0, 0},
+        {"/srv", NULL, NULL, false, true, false, false, 0755, 0, 0},
+        {"/", NULL, NULL, false, true, true, false, 0755, 0, 0},
+        {"/etc/localtime", NULL, "../usr/share/zoneinfo/UTC", false, false, false, true, 0777, 1,
+         1},
+    };
+
+    assert_int_equal(layer->kind, LAYER_FILES);
+    assert_string_equal(layer->name, "files");
+    assert_null(layer->path);
+    assert_int_equal(layer->file_count, COUNT(expect));
+    for (size_t i = 0; i < COUNT(expect); i++) {
+        const struct profile_file *file = &layer->files[i];
+
+        assert_string_equal(file->path, expect[i].path);
+        assert_int_equal(file->content != NULL, expect[i].content != NULL);
+        if (file->content != NULL) {
+            assert_string_equal(file->content, expect[i].content);
+            assert_int_equal(file->content_size, strlen(expect[i].content));
+        }
+        assert_int_equal(file->symlink != NULL, expect[i].symlink != NULL);
+        if (file->symlink != NULL) {
+            assert_string_equal(file->symlink, expect[i].symlink);
+        }
+        assert_int_equal(file->remove, expect[i].remove);
+        assert_int_equal(file->directory, expect[i].directory);
+        assert_int_equal(file->attributes.has_mode, expect[i].has_mode);
+        assert_int_equal(file->attributes.has_owner, expect[i].has_owner);
+        assert_int_equal(file->attributes.mode, expect[i].mode);
+        assert_int_equal(file->attributes.uid, expect[i].uid);
+        assert_int_equal(file->attributes.gid, expect[i].gid);
+    }
+    assert_mark(layer->files[1].mark, 14, 7);
+}
+
+struct expected_partition {
+    const char *name;
+    enum partition_type type;
+    enum filesystem filesystem;
+    uint64_t size_bytes;
+    const char *mount;
+};
+
+static void check_partitions(const struct profile *profile, const struct expected_partition *expect,
+                             size_t count)
+{
+    assert_int_equal(profile->partition_count, count);
+    for (size_t i = 0; i < count; i++) {
+        const struct profile_partition *one = &profile->partitions[i];
+
+        assert_string_equal(one->name, expect[i].name);
+        assert_int_equal(one->type, expect[i].type);
+        assert_int_equal(one->filesystem, expect[i].filesystem);
+        assert_int_equal(one->size_bytes, expect[i].size_bytes);
+        assert_int_equal(one->mount != NULL, expect[i].mount != NULL);
+        if (one->mount != NULL) {
+            assert_string_equal(one->mount, expect[i].mount);
+        }
+    }
+}
+
+static void a_full_profile_is_decoded_field_by_field(void **state)
+{
+    const struct expected_partition expect[] = {
+        {"bios", PART_BIOS_BOOT, FS_NONE, MIB, NULL},  {"esp", PART_ESP, FS_VFAT, 34 * MIB, "/efi"},
+        {"swap", PART_DATA, FS_NONE, 256 * MIB, NULL}, {"srv", PART_DATA, FS_XFS, GIB, "/srv/www"},
+        {"root_A", PART_ROOT, FS_EXT4, 0, "/"},
+    };
+    struct scratch scratch = scratch_new();
+    SCOPED(profile_freep) struct profile *profile = parse(scratch.profile, full);
+
+    (void)state;
+    check_full_top(profile, scratch.profile);
+    check_full_sources(profile, &scratch);
+    check_full_files(&profile->layers[2]);
+    check_partitions(profile, expect, COUNT(expect));
+    assert_mark(profile->partitions[1].mark, 32, 7);
+    assert_mark(profile->partitions[1].size_mark, 32, 54);
+    assert_mark(profile->partitions[1].mount_mark, 32, 68);
+    scratch_done(&scratch);
+}
+
+static void what_is_left_out_has_its_default(void **state)
+{
+    const struct expected_partition expect[] = {
+        {"bios", PART_BIOS_BOOT, FS_NONE, MIB, NULL},
+        {"esp", PART_ESP, FS_VFAT, 64 * MIB, "/boot/efi"},
+        {"root", PART_ROOT, FS_EXT4, 0, "/"},
+    };
+    SCOPED(profile_freep)
+    struct profile *profile =
+        parse("web.yaml", "name: web\narchitecture: x86_64\nlayers: [{files: {}}]\n");
+
+    (void)state;
+    assert_string_equal(profile->version, "0");
+    assert_string_equal(profile->seed, "web/x86_64");
+    assert_false(profile->has_epoch);
+    assert_int_equal(profile->disk_size_bytes, 4 * GIB);
+    assert_false(profile->disk_size_rounded);
+    assert_int_equal(profile->disk_size_mark.line, 0);
+    assert_int_equal(profile->inodes, 0);
+    assert_int_equal(profile->formats, FORMAT_RAW | FORMAT_QCOW2);
+    assert_int_equal(profile->firmware, FIRMWARE_BIOS | FIRMWARE_UEFI);
+    assert_int_equal(profile->firmware_mark.line, 0);
+    assert_string_equal(profile->kernel_command_line, "console=tty0 console=ttyS0");
+    assert_int_equal(profile->engine, ENGINE_AUTO);
+    assert_string_equal(profile->layers[0].to, "/");
+    check_partitions(profile, expect, COUNT(expect));
+}
+
+static void the_defaults_follow_architecture_and_firmware(void **state)
+{
+    const struct expected_partition both[] = {
+        {"esp", PART_ESP, FS_VFAT, 64 * MIB, "/boot/efi"},
+        {"root", PART_ROOT, FS_EXT4, 0, "/"},
+    };
+    const struct expected_partition bios[] = {
+        {"bios", PART_BIOS_BOOT, FS_NONE, MIB, NULL},
+        {"root", PART_ROOT, FS_EXT4, 0, "/"},
+    };
+    SCOPED(profile_freep)
+    struct profile *arm =
+        parse("web.yaml", "name: web\narchitecture: aarch64\nlayers: [{files: {}}]\n");
+    SCOPED(profile_freep)
+    struct profile *old =
+        parse("web.yaml", "name: web\narchitecture: x86_64\nlayers: [{files: {}}]\n"
+                          "disk: {firmware: [bios]}\n");
+    SCOPED(profile_freep)
+    struct profile *none =
+        parse("web.yaml", "name: web\narchitecture: x86_64\nlayers: [{files: {}}]\n"
+                          "disk: {firmware: []}\n");
+
+    (void)state;
+    assert_string_equal(arm->seed, "web/aarch64");
+    assert_int_equal(arm->firmware, FIRMWARE_UEFI);
+    assert_string_equal(arm->kernel_command_line, "console=tty0 console=ttyAMA0");
+    check_partitions(arm, both, COUNT(both));
+    assert_int_equal(old->firmware, FIRMWARE_BIOS);
+    check_partitions(old, bios, COUNT(bios));
+    assert_int_equal(none->firmware, 0);
+    check_partitions(none, &bios[1], 1);
+}
+
+static void scalars_are_read_as_the_wanted_type(void **state)
+{
+    SCOPED(profile_freep)
+    struct profile *profile =
+        parse("web.yaml", "name: no\nversion: 1.10\narchitecture: x86_64\nseed: ~\n"
+                          "layers: [{files: {/a: {content: 0755}, /b: {content: null}}}]\n"
+                          "disk: {size: 1073741824, kernel_command_line: \"\"}\n");
+
+    (void)state;
+    assert_string_equal(profile->name, "no");
+    assert_string_equal(profile->version, "1.10");
+    assert_string_equal(profile->seed, "~");
+    assert_string_equal(profile->layers[0].files[0].content, "0755");
+    assert_string_equal(profile->layers[0].files[1].content, "null");
+    assert_int_equal(profile->disk_size_bytes, GIB);
+    assert_false(profile->disk_size_rounded);
+    assert_string_equal(profile->kernel_command_line, "");
+}
+
+#define BEGIN "name: web\narchitecture: x86_64\n"
+#define LAYERS "layers: [{files: {}}]\n"
+#define ROOT "{name: root, type: root, filesystem: btrfs, size: 1GiB, mount: /}"
+
+static void these_must_work(void **state)
+{
+    static const char *const must_work[] = {
+        /* a byte order mark, carriage returns, a directive, explicit ends */
+        "\xef\xbb\xbf" BEGIN LAYERS,
+        "name: web\r\narchitecture: x86_64\r\nlayers:\r\n  - files: {}\r\n",
+        "%YAML 1.1\n---\n" BEGIN LAYERS "...\n",
+        "{name: web, \"architecture\": 'x86_64', layers: [{files: {}}]}",
+        "? name\n: web\narchitecture: x86_64\n" LAYERS,
+        /* the ends of ranges */
+        BEGIN LAYERS "version: 2024.01~rc1+git_a-b\n",
+        "name: 0\narchitecture: x86_64\n" LAYERS,
+        "name: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n"
+        "architecture: x86_64\n" LAYERS,
+        BEGIN LAYERS "disk: {size: 64TiB, inodes: 4294967295}\n",
+        BEGIN LAYERS "epoch: 1970-01-01T00:00:00Z\n",
+        BEGIN LAYERS "epoch: 2024-02-29T23:59:59Z\n",
+        BEGIN LAYERS "seed: Ünïcode\n",
+        BEGIN "layers: [{files: {/a: {content: a, mode: '07777', owner: "
+              "\"4294967294:4294967294\"}}}]\n",
+        BEGIN "layers: [{files: {/..a/...: {content: a}, \"/with space/é\": {remove: true}}}]\n",
+        /* a root of a fixed size, and a disk that need not start */
+        BEGIN LAYERS "disk: {firmware: [], partitions: [" ROOT "]}\n",
+        BEGIN LAYERS "disk: {firmware: [bios], partitions: [{name: b, type: bios-boot, size: "
+                     "1MiB}, " ROOT "]}\n",
+        /* an esp that is not mounted, where nothing needs it */
+        BEGIN LAYERS "disk: {firmware: [], partitions: [{name: e, type: esp, filesystem: vfat, "
+                     "size: 34MiB}, " ROOT "]}\n",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(must_work); i++) {
+        SCOPED(profile_freep) struct profile *profile = parse("web.yaml", must_work[i]);
+
+        assert_non_null(profile);
+    }
+}
+
+static void sources_are_found_beside_the_profile(void **state)
+{
+    struct scratch scratch = scratch_new();
+    SCOPED_FREE char *text =
+        xprintf("name: web\narchitecture: x86_64\nlayers: [{archive: %s}, {archive: tree/oci}]\n",
+                scratch.layer);
+    SCOPED_FREE char *oci = xprintf("%s/oci", scratch.tree),
+                     *layout = xprintf("%s/oci-layout", oci);
+    SCOPED(profile_freep) struct profile *profile = NULL;
+    struct error err = {0};
+
+    (void)state;
+    assert_int_equal(mkdir(oci, 0755), 0);
+    assert_int_equal(file_write(layout, "{}", 2, &err), 0);
+    profile = parse(scratch.profile, text);
+    assert_string_equal(profile->layers[0].path, scratch.layer);
+    assert_string_equal(profile->layers[1].path, oci);
+    scratch_done(&scratch);
+}
+
+/* --- the rest of the interface --------------------------------------------------------------- */
+
+static void a_later_stage_points_into_the_file(void **state)
+{
+    SCOPED(profile_freep) struct profile *profile = parse("web.yaml", BEGIN LAYERS);
+    struct error err = {0}, other = {0};
+
+    (void)state;
+    assert_int_equal(profile_fail(profile, profile->layers_mark, &err, "%s '%s'", "bad", "a\nb"),
+                     -1);
+    assert_int_equal(err.kind, FAIL_USAGE);
+    assert_string_equal(err.message, "web.yaml:3:9: bad 'a\\x0ab'");
+    assert_int_equal(profile_fail(profile, profile->disk_size_mark, &other, "too small"), -1);
+    assert_string_equal(other.message, "web.yaml: too small");
+}
+
+static void words_have_their_names(void **state)
+{
+    (void)state;
+    assert_string_equal(architecture_name(ARCH_X86_64), "x86_64");
+    assert_string_equal(architecture_name(ARCH_AARCH64), "aarch64");
+    assert_string_equal(filesystem_name(FS_NONE), "none");
+    assert_string_equal(filesystem_name(FS_EXT4), "ext4");
+    assert_string_equal(filesystem_name(FS_XFS), "xfs");
+    assert_string_equal(filesystem_name(FS_BTRFS), "btrfs");
+    assert_string_equal(filesystem_name(FS_VFAT), "vfat");
+    assert_string_equal(partition_type_name(PART_BIOS_BOOT), "bios-boot");
+    assert_string_equal(partition_type_name(PART_ESP), "esp");
+    assert_string_equal(partition_type_name(PART_ROOT), "root");
+    assert_string_equal(partition_type_name(PART_DATA), "data");
+    assert_string_equal(engine_name(ENGINE_AUTO), "auto");
+    assert_string_equal(engine_name(ENGINE_NATIVE), "native");
+    assert_string_equal(engine_name(ENGINE_GUESTFS), "guestfs");
+}
+
+static void collect_field(const struct profile_field *field, void *data)
+{
+    struct buf *list = data;
+
+    assert_true(field->help != NULL && field->help[0] != '\0');
+    assert_true(field->type[0] != '\0');
+    buf_printf(list, "%s%s%s\n", field->path, field->required ? "!" : "",
+               field->supported ? "" : "-");
+}
+
+static void every_field_is_listed_with_its_path(void **state)
+{
+    static const char *const some[] = {
+        "name!\n",         "extends-\n",
+        "layers!\n",       "layers[].files.PATH.content\n",
+        "layers[].run-\n", "layers[].set.PATH.mode\n",
+        "disk.size\n",     "disk.partitions[].size!\n",
+        "targets-\n",      "disk.partitions[].mount\n",
+    };
+    SCOPED(buf_done) struct buf list = {0};
+
+    (void)state;
+    profile_fields(collect_field, &list);
+    for (size_t i = 0; i < COUNT(some); i++) {
+        SCOPED_FREE char *line = xprintf("\n%s", some[i]);
+
+        if (strstr(list.data, line) == NULL && strncmp(list.data, some[i], strlen(some[i])) != 0) {
+            fail_msg("no %s", some[i]);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_profile_of_refused_is_refused_as_expected),
+        cmocka_unit_test(a_file_that_cannot_be_read_is_refused),
+        cmocka_unit_test(bytes_that_are_no_text_are_refused),
+        cmocka_unit_test(a_profile_that_is_too_large_is_refused),
+        cmocka_unit_test(a_great_many_problems_are_counted),
+        cmocka_unit_test(long_paths_and_values_leave_room_for_the_count),
+        cmocka_unit_test(a_path_cannot_fake_a_line),
+        cmocka_unit_test(a_source_that_may_not_be_read_is_refused),
+        cmocka_unit_test(a_full_profile_is_decoded_field_by_field),
+        cmocka_unit_test(what_is_left_out_has_its_default),
+        cmocka_unit_test(the_defaults_follow_architecture_and_firmware),
+        cmocka_unit_test(scalars_are_read_as_the_wanted_type),
+        cmocka_unit_test(these_must_work),
+        cmocka_unit_test(sources_are_found_beside_the_profile),
+        cmocka_unit_test(a_later_stage_points_into_the_file),
+        cmocka_unit_test(words_have_their_names),
+        cmocka_unit_test(every_field_is_listed_with_its_path),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+# timeout: 600
+# A whole build, with all that it starts, makes no socket but AF_UNIX.
+source "$TOP/tests/lib.sh"
+need strace
+make_layer tiny.tar
+FORMATS='raw, qcow2' make_profile p.yaml 'archive: tiny.tar'
+# --seccomp-bpf: stops only at these calls; emulation under strace would take minutes otherwise.
+expect_status 0 strace -f --seccomp-bpf -o trace -e trace=socket,socketpair,connect,bind \
+    "$KILN" build p.yaml -o bundle
+grep -qa 'socket(AF_UNIX' trace || fail "the trace shows not even libguestfs's own socket"
+grep -aE '(socket|socketpair)\(' trace | grep -avE '\(AF_UNIX' >others || true
+[ ! -s others ] || { cat others; fail "sockets other than AF_UNIX"; }

@@ -121,7 +121,7 @@ make_profile()
 
     shift
     {
-        printf 'name: test\nlayers:\n'
+        printf 'name: test\narchitecture: x86_64\nlayers:\n'
         for layer; do
             printf '  - %s\n' "$layer"
         done

@@ -150,6 +150,18 @@ bool file_exists(const char *path)
     return lstat(path, &st) == 0;
 }
 
+/* Keeps errno for the message when it is not. */
+static bool is_directory(const char *path)
+{
+    int os = errno;
+    bool directory;
+    struct stat st;
+
+    directory = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    errno = os;
+    return directory;
+}
+
 int file_make_dirs(const char *path, struct error *err)
 {
     SCOPED_FREE char *copy = xstrdup(path);
@@ -159,7 +171,7 @@ int file_make_dirs(const char *path, struct error *err)
 
         if (*s == '/' || last) {
             *s = '\0';
-            if (mkdir(copy, 0777) < 0 && errno != EEXIST) {
+            if (mkdir(copy, 0777) < 0 && !(errno == EEXIST && is_directory(copy))) {
                 return fail_os(err, "make directory '%s'", copy);
             }
             if (last) {

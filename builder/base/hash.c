@@ -66,15 +66,17 @@ const char *hash_hex(const uint8_t digest[HASH_SIZE], char out[HASH_HEX_MAX])
     return out;
 }
 
+/* Writes RET only when all of it is hex. */
 static bool parse_hex(const char *text, uint8_t *ret, size_t size)
 {
-    for (size_t i = 0; i < size; i++) {
-        char pair[3] = {0};
-
-        memcpy(pair, text + 2 * i, 2);
-        if (!isxdigit((unsigned char)pair[0]) || !isxdigit((unsigned char)pair[1])) {
+    for (size_t i = 0; i < 2 * size; i++) {
+        if (!isxdigit((unsigned char)text[i])) {
             return false;
         }
+    }
+    for (size_t i = 0; i < size; i++) {
+        const char pair[3] = {text[2 * i], text[2 * i + 1], '\0'};
+
         ret[i] = (uint8_t)strtoul(pair, NULL, 16);
     }
     return true;

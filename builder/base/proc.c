@@ -15,7 +15,7 @@
 #include "base/scope.h"
 #include "base/stop.h"
 
-enum { STDERR_KEPT = 2048, EXEC_FAILED = 127 };
+enum { STDERR_KEPT = 2048, EXEC_FAILED = 127, POLL_MS = 200, GRACE_MS = 1000 };
 
 static void child(const struct proc *proc, pid_t parent, int out, int err_fd, int exec_fd)
 {
@@ -75,25 +75,40 @@ static void keep_tail(struct buf *buf)
     }
 }
 
-/* Reads both pipes until they close; kills the child on interruption or when its time is up. */
-static bool collect(const struct proc *proc, pid_t pid, int out, int err_fd, struct buf *said)
-{
-    int64_t deadline = proc->timeout_ms != 0 ? now_ms() + proc->timeout_ms : INT64_MAX;
-    bool late = false, killed = false;
+/* What ends a program that does not end by itself. */
+struct watch {
+    pid_t pid;
+    int64_t deadline_ms;
+    bool late, killed;
+    int64_t killed_ms;
+};
 
+/* Kills the program on interruption or when its time is up. */
+static void watch_it(struct watch *watch)
+{
+    watch->late = watch->late || now_ms() >= watch->deadline_ms;
+    if (!watch->killed && (watch->late || stop_requested())) {
+        (void)kill(watch->pid, SIGKILL);
+        watch->killed = true;
+        watch->killed_ms = now_ms();
+    }
+}
+
+/* Reads both pipes until they close. */
+static void collect(const struct proc *proc, struct watch *watch, int out, int err_fd,
+                    struct buf *said)
+{
     while (out >= 0 || err_fd >= 0) {
         struct pollfd fds[] = {{.fd = out, .events = POLLIN}, {.fd = err_fd, .events = POLLIN}};
+        int ready;
 
-        late = late || now_ms() >= deadline;
-        if (!killed && (late || stop_requested())) {
-            (void)kill(pid, SIGKILL);
-            killed = true;
+        watch_it(watch);
+        ready = poll(fds, 2, POLL_MS);
+        /* A grandchild that keeps the pipe open, or fills it, must not keep kiln as well. */
+        if (watch->killed && (ready <= 0 || now_ms() - watch->killed_ms > GRACE_MS)) {
+            break;
         }
-        if (poll(fds, 2, 200) <= 0) {
-            /* A grandchild that keeps the pipe open must not keep kiln as well. */
-            if (killed) {
-                break;
-            }
+        if (ready <= 0) {
             continue;
         }
         if (fds[0].revents != 0) {
@@ -106,7 +121,25 @@ static bool collect(const struct proc *proc, pid_t pid, int out, int err_fd, str
     }
     scope_fd(&out);
     scope_fd(&err_fd);
-    return late;
+}
+
+/* Waits for the end; a program may close its output long before. */
+static int await(struct watch *watch)
+{
+    const struct timespec pause = {.tv_nsec = 1000000};
+    int status = 0;
+
+    for (;;) {
+        pid_t got = waitpid(watch->pid, &status, watch->killed ? 0 : WNOHANG);
+
+        if (got == watch->pid || (got < 0 && errno != EINTR)) {
+            return status;
+        }
+        watch_it(watch);
+        if (got == 0 && !watch->killed) {
+            (void)nanosleep(&pause, NULL);
+        }
+    }
 }
 
 static const char *tail(struct buf *said)
@@ -134,7 +167,8 @@ static int judge(const struct proc *proc, int status, bool late, int exec_errno,
         return -1;
     }
     if (late) {
-        return fail(err, FAIL_ERROR, "'%s' did not end within %u s", name, proc->timeout_ms / 1000);
+        return fail(err, FAIL_ERROR, "'%s' did not end within %g s", name,
+                    proc->timeout_ms / 1000.0);
     }
     if (WIFSIGNALED(status)) {
         return fail(err, FAIL_ERROR, "'%s' was killed by signal %d (%s)%s%s", name,
@@ -148,37 +182,50 @@ static int judge(const struct proc *proc, int status, bool late, int exec_errno,
     return 0;
 }
 
+/* Both ends, or neither: descriptors from -1. */
+static int open_pipes(const struct proc *proc, int pipes[3][2])
+{
+    for (size_t i = proc->output != NULL ? 0 : 1; i < 3; i++) {
+        if (pipe2(pipes[i], O_CLOEXEC) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static void close_ends(int pipes[3][2], int end)
+{
+    for (size_t i = 0; i < 3; i++) {
+        scope_fd(&pipes[i][end]);
+        pipes[i][end] = -1;
+    }
+}
+
 int proc_run(const struct proc *proc, struct error *err)
 {
     SCOPED(buf_done) struct buf said = {0};
-    int out[2] = {-1, -1}, err_pipe[2], exec_pipe[2];
-    int status = 0, exec_errno = 0;
-    pid_t parent = getpid(), pid;
-    bool late;
+    struct watch watch = {.deadline_ms =
+                              proc->timeout_ms != 0 ? now_ms() + proc->timeout_ms : INT64_MAX};
+    int pipes[3][2] = {{-1, -1}, {-1, -1}, {-1, -1}}; /* stdout, stderr, why exec failed */
+    int status, exec_errno = 0;
+    pid_t parent = getpid();
 
-    if ((proc->output != NULL && pipe2(out, O_CLOEXEC) < 0) || pipe2(err_pipe, O_CLOEXEC) < 0 ||
-        pipe2(exec_pipe, O_CLOEXEC) < 0) {
-        return fail_os(err, "run '%s': pipe", proc->argv[0]);
+    watch.pid = open_pipes(proc, pipes) < 0 ? -1 : fork();
+    if (watch.pid == 0) {
+        child(proc, parent, pipes[0][1], pipes[1][1], pipes[2][1]);
     }
-    pid = fork();
-    if (pid == 0) {
-        child(proc, parent, out[1], err_pipe[1], exec_pipe[1]);
+    if (watch.pid < 0) {
+        fail_os(err, "run '%s'", proc->argv[0]);
+        close_ends(pipes, 0);
+        close_ends(pipes, 1);
+        return -1;
     }
-    scope_fd(&out[1]);
-    scope_fd(&err_pipe[1]);
-    scope_fd(&exec_pipe[1]);
-    if (pid < 0) {
-        scope_fd(&out[0]);
-        scope_fd(&err_pipe[0]);
-        scope_fd(&exec_pipe[0]);
-        return fail_os(err, "run '%s': fork", proc->argv[0]);
-    }
-    if (read(exec_pipe[0], &exec_errno, sizeof(exec_errno)) != sizeof(exec_errno)) {
+    close_ends(pipes, 1);
+    if (read(pipes[2][0], &exec_errno, sizeof(exec_errno)) != sizeof(exec_errno)) {
         exec_errno = 0; /* the pipe closed on exec */
     }
-    scope_fd(&exec_pipe[0]);
-    late = collect(proc, pid, out[0], err_pipe[0], &said);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-    }
-    return judge(proc, status, late, exec_errno, &said, err);
+    scope_fd(&pipes[2][0]);
+    collect(proc, &watch, pipes[0][0], pipes[1][0], &said);
+    status = await(&watch);
+    return judge(proc, status, watch.late, exec_errno, &said, err);
 }

@@ -160,7 +160,11 @@ bool text_parse_size(const char *text, uint64_t *ret)
     }
     for (size_t i = 0; i < COUNT(units); i++) {
         if (strcmp(s, units[i].unit) == 0) {
-            return !__builtin_mul_overflow(number, units[i].bytes, ret);
+            if (__builtin_mul_overflow(number, units[i].bytes, &number)) {
+                return false;
+            }
+            *ret = number;
+            return true;
         }
     }
     return false;
@@ -184,15 +188,25 @@ const char *text_size(uint64_t bytes, char out[TEXT_SIZE_MAX])
     return out;
 }
 
+/* sscanf would take blanks and signs for digits. */
+static bool looks_like(const char *text, const char *shape)
+{
+    for (; *shape != '\0'; shape++, text++) {
+        if (*shape == '0' ? !isdigit((unsigned char)*text) : *text != *shape) {
+            return false;
+        }
+    }
+    return *text == '\0';
+}
+
 bool text_parse_time(const char *text, int64_t *ret)
 {
     struct tm tm = {0}, given, back;
-    int end = 0;
     time_t seconds;
 
-    if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2dZ%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
-               &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &end) != 6 ||
-        end != 20 || text[end] != '\0') {
+    if (!looks_like(text, "0000-00-00T00:00:00Z") ||
+        sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2dZ", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour,
+               &tm.tm_min, &tm.tm_sec) != 6) {
         return false;
     }
     tm.tm_year -= 1900;

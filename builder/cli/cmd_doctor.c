@@ -46,7 +46,7 @@ static int run(const struct invocation *invocation, struct error *err)
 const struct command cmd_doctor = {
     .name = "doctor",
     .arguments = "",
-    .summary = "list what is present, missing or unusable, and what to do about it",
+    .summary = "list what is missing here and what to do about it",
     .options = options,
     .run = run,
 };

@@ -17,7 +17,7 @@ enum { PACK_OUTPUT, PACK_TO, PACK_EPOCH };
 static const struct option_row pack_options[] = {
     [PACK_OUTPUT] = {'o', "output", "FILE", "the archive: X.tar.zst or X.tar"},
     [PACK_TO] = {0, "to", "PATH", "where in the image DIR's content goes (default /)"},
-    [PACK_EPOCH] = {0, "epoch", "TIME", "time of every entry, 2026-11-01T00:00:00Z (default 1970)"},
+    [PACK_EPOCH] = {0, "epoch", "TIME", "time of every entry (default 1970-01-01T00:00:00Z)"},
     {0, NULL, NULL, NULL},
 };
 

@@ -8,7 +8,7 @@ enum { ENGINE, FORMATS };
 
 static const struct option_row options[] = {
     [ENGINE] = {0, "engine", "ENGINE", "auto or guestfs, over the profile's"},
-    [FORMATS] = {0, "formats", "F,…", "raw, qcow2, over the profile's"},
+    [FORMATS] = {0, "formats", "LIST", "raw,qcow2: over the profile's"},
     {0, NULL, NULL, NULL},
 };
 
@@ -26,7 +26,7 @@ static int run(const struct invocation *invocation, struct error *err)
 const struct command cmd_plan = {
     .name = "plan",
     .arguments = "PROFILE",
-    .summary = "say what a build would do: partitions, sizes, layers, digests",
+    .summary = "say what a build would do, digests included",
     .options = options,
     .run = run,
 };

@@ -275,16 +275,24 @@ static int processors(void)
     return online < 1 ? 1 : online > PROCESSORS_MAX ? PROCESSORS_MAX : (int)online;
 }
 
+/*
+ * What is written is scratch until it has its name: flushes would only slow it down, and what the
+ * appliance discards becomes a hole.
+ */
 static int add_drives(struct launch *launch, const struct guest_options *options)
 {
     for (size_t i = 0; i < options->drive_count; i++) {
         const struct guest_drive *drive = &options->drives[i];
         struct guestfs_add_drive_opts_argv args = {
-            .bitmask = GUESTFS_ADD_DRIVE_OPTS_READONLY_BITMASK |
-                       GUESTFS_ADD_DRIVE_OPTS_FORMAT_BITMASK | GUESTFS_ADD_DRIVE_OPTS_LABEL_BITMASK,
+            .bitmask =
+                GUESTFS_ADD_DRIVE_OPTS_READONLY_BITMASK | GUESTFS_ADD_DRIVE_OPTS_FORMAT_BITMASK |
+                GUESTFS_ADD_DRIVE_OPTS_LABEL_BITMASK | GUESTFS_ADD_DRIVE_OPTS_CACHEMODE_BITMASK |
+                GUESTFS_ADD_DRIVE_OPTS_DISCARD_BITMASK,
             .readonly = drive->read_only,
             .format = drive->format,
             .label = drive->label,
+            .cachemode = drive->read_only ? "writeback" : "unsafe",
+            .discard = drive->read_only ? "disable" : "besteffort",
         };
 
         if (drive->label == NULL) {

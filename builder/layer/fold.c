@@ -555,28 +555,30 @@ static bool is_below(const struct node *node, const struct node *top)
     return node != NULL;
 }
 
-/* The node a hard link names, which goes to PLACE. */
-static int find_target(const struct fold *fold, const struct place *place, struct node **ret,
-                       struct error *err)
+/* The node a hard link names, which goes to PLACE; NULL when there is none that it may. */
+static struct node *find_target(const struct fold *fold, const struct place *place,
+                                struct error *err)
 {
     struct place target;
     bool found;
 
     if (check_path(fold->tree, fold->entry->target, err) < 0 ||
         find_place(fold, fold->entry->target, FOR_TARGET, &target, &found, err) < 0) {
-        return -1;
+        return NULL;
     }
     if (!found || target.node == NULL) {
-        return fail(err, FAIL_ERROR, "there is no such file");
+        fail(err, FAIL_ERROR, "there is no such file");
+        return NULL;
     }
     if (is_directory(target.node)) {
-        return fail(err, FAIL_ERROR, "that is a directory");
+        fail(err, FAIL_ERROR, "that is a directory");
+        return NULL;
     }
     if (place->node != NULL && target.node != place->node && is_below(target.node, place->node)) {
-        return fail(err, FAIL_ERROR, "that lies in the directory which the link replaces");
+        fail(err, FAIL_ERROR, "that lies in the directory which the link replaces");
+        return NULL;
     }
-    *ret = target.node;
-    return 0;
+    return target.node;
 }
 
 static int bring_data(const struct fold *fold, struct inode *inode, struct error *err)
@@ -595,12 +597,13 @@ static int apply_hardlink(const struct fold *fold, struct place *place, struct i
 {
     const char *text = fold->entry->target != NULL ? fold->entry->target : "";
     bool brings = fold->entry->size > 0;
-    struct node *target = NULL;
+    struct node *target;
 
     if (text[0] == '\0') {
         return fail(err, FAIL_ERROR, "a hard link without a target");
     }
-    if (find_target(fold, place, &target, err) < 0) {
+    target = find_target(fold, place, err);
+    if (target == NULL) {
         return fail_while(err, "hard link to '%.*s%s'", PATH_SHOWN, text,
                           strlen(text) > PATH_SHOWN ? "..." : "");
     }

@@ -14,14 +14,16 @@
 
 #include "base/file.h"
 #include "layer/acl.h"
+#include "layer/peek.h"
 #include "layer/stream.h"
 
 #define SIZE_LIMIT (16ULL << 40)
 #define XATTR_LIMIT (64u << 10) /* what Linux takes as one value */
 #define XATTR_NAME_LIMIT 255
 #define TARGET_LIMIT 4095
-#define MARKER 512 /* bytes of zeros that end a tar; two of them should, one does for all readers  \
-                    */
+#define MARKER                                                                                     \
+    512 /* bytes of zeros that end a tar; two of them should, one does for all readers             \
+         */
 
 struct archive_reader {
     struct reader reader;
@@ -42,6 +44,10 @@ struct archive_reader {
     bool has_data, drained;
     uint64_t entry_end; /* uncompressed offset */
 
+    struct peek peek;  /* at the current member */
+    const char *block; /* what PASS handed over last */
+    size_t block_size;
+
     struct xattr *xattrs; /* names and values owned */
     size_t xattr_count, xattr_space;
 };
@@ -49,6 +55,12 @@ struct archive_reader {
 static const char *label_of(const struct archive_reader *reader)
 {
     return stream_label(reader->stream);
+}
+
+static void peek_block(struct archive_reader *reader)
+{
+    peek_feed(&reader->peek, reader->block, reader->block_size,
+              stream_produced(reader->stream) - reader->block_size);
 }
 
 static la_ssize_t pass(struct archive *archive, void *data, const void **ret)
@@ -65,7 +77,10 @@ static la_ssize_t pass(struct archive *archive, void *data, const void **ret)
         archive_set_error(archive, -1, "stream");
         return -1;
     }
-    return more == 0 ? 0 : (la_ssize_t)size;
+    reader->block = more == 0 ? NULL : *ret;
+    reader->block_size = more == 0 ? 0 : size;
+    peek_block(reader);
+    return (la_ssize_t)reader->block_size;
 }
 
 /* PATH, unless NULL, is where it happened. */
@@ -329,7 +344,7 @@ static void read_time(struct archive_reader *reader, struct entry *entry)
     if (archive_entry_mtime_is_set(from)) {
         entry->mtime = archive_entry_mtime(from);
         entry->mtime_ns = (uint32_t)archive_entry_mtime_nsec(from);
-        if (entry->mtime < 0 && entry->mtime_ns != 0 &&
+        if (entry->mtime_ns != 0 && (entry->mtime < 0 || peek_just_before_1970(&reader->peek)) &&
             archive_format(reader->archive) == ARCHIVE_FORMAT_TAR_PAX_INTERCHANGE) {
             entry->mtime -= 1;
             entry->mtime_ns = 1000000000 - entry->mtime_ns;
@@ -530,9 +545,14 @@ static int next_header(struct archive_reader *reader, struct error *err)
     locale_t before = uselocale(reader->locale);
     int result;
 
+    peek_start(&reader->peek, reader->entry_end);
+    peek_block(reader);
     archive_clear_error(reader->archive);
     result = archive_read_next_header(reader->archive, &reader->entry);
     (void)uselocale(before);
+    if (reader->failed.kind == FAIL_NONE && peek_check(&reader->peek, label_of(reader), err) < 0) {
+        return -1;
+    }
     if (result == ARCHIVE_EOF) {
         return end_of_archive(reader, err);
     }

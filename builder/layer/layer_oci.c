@@ -6,29 +6,19 @@
  * OCI image-spec 1.1 (image-layout.md, image-index.md, manifest.md, config.md); docker's image
  * spec v1.2 for 'save'.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/stop.h"
 #include "base/text.h"
-#include "layer/layer_internal.h"
+#include "layer/container.h"
 
 #define DOCUMENT_LIMIT (4u << 20) /* what registries take */
 #define PARTS_LIMIT 1000
 #define NESTING_LIMIT 4
-#define LINKS_LIMIT 8
-
-struct place {
-    char *path;   /* without leading "./" */
-    char *target; /* of a link, from the archive's root when it starts with '/'; NULL for a file */
-    uint64_t offset, size;
-};
 
 struct image;
 
@@ -45,11 +35,7 @@ struct part {
 struct image {
     struct layer layer;
     char *label;
-    int dir;              /* of a directory, else -1 */
-    int file;             /* of a tar, else -1 */
-    struct place *places; /* of a tar's members */
-    size_t place_count, place_space;
-    bool plain; /* a tar, but not of an image */
+    struct container from;
     struct part *parts;
 };
 
@@ -68,19 +54,13 @@ static void image_free(struct layer *layer)
 {
     struct image *image = (struct image *)layer;
 
-    for (size_t i = 0; i < image->place_count; i++) {
-        free(image->places[i].path);
-        free(image->places[i].target);
-    }
-    free(image->places);
     for (unsigned i = 0; image->parts != NULL && i < layer->parts; i++) {
         free(image->parts[i].path);
         free(image->parts[i].name);
     }
     free(image->parts);
     free(image->label);
-    scope_fd(&image->dir);
-    scope_fd(&image->file);
+    container_done(&image->from);
     free(image);
 }
 
@@ -90,128 +70,22 @@ static int damaged(const struct image *image, const char *document, const char *
     return fail(err, FAIL_ERROR, "%s: '%s': %s", image->label, document, what);
 }
 
-/* --- finding members ------------------------------------------------------------------------ */
+/* --- documents ---------------------------------------------------------------------------------
+ */
 
-static const char *skip_dots(const char *path)
-{
-    while (strncmp(path, "./", 2) == 0) {
-        path += 2;
-    }
-    return path;
-}
-
-static bool is_inside(const char *path)
-{
-    size_t length = strlen(path);
-
-    return path[0] != '\0' && path[0] != '/' && strcmp(path, "..") != 0 &&
-           strncmp(path, "../", 3) != 0 && strstr(path, "/../") == NULL &&
-           (length < 3 || strcmp(path + length - 3, "/..") != 0);
-}
-
-static const struct place *find_place(const struct image *image, const char *path)
-{
-    for (size_t i = image->plain ? 0 : image->place_count; i-- > 0;) {
-        if (strcmp(image->places[i].path, path) == 0) {
-            return &image->places[i];
-        }
-    }
-    return NULL;
-}
-
-/* Where LINK leads: only beside its directory ("../ID/layer.tar"), which is all docker writes. */
-static char *link_path(const struct place *link)
-{
-    const char *target = link->target;
-    SCOPED_FREE char *dir = file_dir(link->path);
-
-    if (target[0] == '/') {
-        return xstrdup(target + 1);
-    }
-    while (strncmp(target, "../", 3) == 0 && strcmp(dir, ".") != 0) {
-        char *up = file_dir(dir);
-
-        target += 3;
-        free(dir);
-        dir = up;
-    }
-    return strcmp(dir, ".") == 0 ? xstrdup(target) : xprintf("%s/%s", dir, target);
-}
-
-static int find_in_tar(const struct image *image, const char *path, uint64_t *ret_offset,
-                       uint64_t *ret_size, struct error *err)
-{
-    SCOPED_FREE char *name = xstrdup(path);
-
-    for (unsigned i = 0; i < LINKS_LIMIT; i++) {
-        const struct place *place = find_place(image, name);
-
-        if (place == NULL) {
-            return damaged(image, path, "is missing", err);
-        }
-        if (place->target == NULL) {
-            *ret_offset = place->offset;
-            *ret_size = place->size;
-            return 0;
-        }
-        free(name);
-        name = link_path(place);
-    }
-    return damaged(image, path, "too many links", err);
-}
-
-/* The bytes of member PATH: a descriptor for the caller and where in it they are. */
-static int find_member(const struct image *image, const char *path, int *ret_fd,
-                       uint64_t *ret_offset, uint64_t *ret_size, struct error *err)
-{
-    struct stat st;
-    int fd;
-
-    path = skip_dots(path);
-    if (!is_inside(path)) {
-        return damaged(image, path, "a path that leaves the image", err);
-    }
-    if (image->dir >= 0) {
-        *ret_offset = 0;
-        if (fstatat(image->dir, path, &st, 0) < 0 && errno == ENOENT) {
-            return damaged(image, path, "is missing", err);
-        }
-        return layer_open_file(image->label, image->dir, path, ret_fd, ret_size, err);
-    }
-    if (find_in_tar(image, path, ret_offset, ret_size, err) < 0) {
-        return -1;
-    }
-    fd = fcntl(image->file, F_DUPFD_CLOEXEC, 0);
-    if (fd < 0) {
-        return fail_os(err, "%s: dup", image->label);
-    }
-    *ret_fd = fd;
-    return 0;
-}
-
-/* A whole small member; DIGEST and SIZE, unless NULL, are what it must be. */
+/* A whole small member; WANTED, unless NULL, says what it must be. */
 static int read_member(const struct image *image, const char *path, const struct descriptor *wanted,
                        struct buf *ret, struct error *err)
 {
-    SCOPED_FD int fd = -1;
-    uint64_t offset, size;
     uint8_t found[HASH_SIZE];
 
-    if (find_member(image, path, &fd, &offset, &size, err) < 0) {
+    if (container_read(&image->from, path, DOCUMENT_LIMIT, ret, err) < 0) {
         return -1;
     }
-    if (size > DOCUMENT_LIMIT) {
-        return damaged(image, path, "larger than 4 MiB", err);
+    if (wanted != NULL && wanted->size != ret->size) {
+        return fail(err, FAIL_MISMATCH, "%s: '%s': has %zu bytes, not %llu", image->label, path,
+                    ret->size, (unsigned long long)wanted->size);
     }
-    if (wanted != NULL && wanted->size != size) {
-        return fail(err, FAIL_MISMATCH, "%s: '%s': has %llu bytes, not %llu", image->label, path,
-                    (unsigned long long)size, (unsigned long long)wanted->size);
-    }
-    if (file_pread(fd, buf_reserve(ret, size), size, offset, path, err) < 0) {
-        return fail_while(err, "%s", image->label);
-    }
-    ret->size = size;
-    buf_add(ret, "", 0);
     hash_bytes(ret->data, ret->size, found);
     if (wanted != NULL && memcmp(found, wanted->digest, HASH_SIZE) != 0) {
         SCOPED_FREE char *what = xprintf("%s: '%s'", image->label, path);
@@ -415,7 +289,7 @@ static int image_open_part(struct layer *layer, unsigned number, struct reader *
     struct part *part = &image->parts[number];
     struct archive_input input = {.hash_content = true, .finish = part_read, .data = part};
 
-    if (find_member(image, part->path, &input.fd, &input.offset, &input.size, err) < 0) {
+    if (container_find(&image->from, part->path, &input.fd, &input.offset, &input.size, err) < 0) {
         return -1;
     }
     if (part->has_digest && input.size != part->size) {
@@ -471,7 +345,7 @@ static int add_oci_part(struct image *image, const char *document, const json_t 
     memcpy(part->digest, descriptor.digest, HASH_SIZE);
     part->size = descriptor.size;
     image->layer.size_hint += descriptor.size;
-    if (find_member(image, part->path, &fd, &offset, &size, err) < 0) {
+    if (container_find(&image->from, part->path, &fd, &offset, &size, err) < 0) {
         return json_array_size(json_object_get(json, "urls")) == 0
                    ? -1
                    : fail_hint(err, "the image only says where to download this layer: pull it "
@@ -485,7 +359,7 @@ static int add_docker_part(struct image *image, const json_t *json, struct part 
 {
     const char *path = json_string_value(json);
     SCOPED_FD int fd = -1;
-    uint64_t offset, size;
+    uint64_t offset = 0, size = 0;
 
     if (path == NULL) {
         return damaged(image, "manifest.json", "a layer without path", err);
@@ -493,7 +367,7 @@ static int add_docker_part(struct image *image, const json_t *json, struct part 
     part->image = image;
     part->path = xstrdup(path);
     part->name = xstrdup(path);
-    if (find_member(image, path, &fd, &offset, &size, err) < 0) {
+    if (container_find(&image->from, path, &fd, &offset, &size, err) < 0) {
         return -1;
     }
     image->layer.size_hint += size;
@@ -684,14 +558,6 @@ static const struct layer_ops docker_ops = {
 /* --- finding out what a path is ----------------------------------------------------------------
  */
 
-static bool has_member(const struct image *image, const char *path)
-{
-    struct stat st;
-
-    return image->dir >= 0 ? fstatat(image->dir, path, &st, 0) == 0 && S_ISREG(st.st_mode)
-                           : find_place(image, path) != NULL;
-}
-
 /* A manifest.json as docker writes it; any other is somebody's own file. */
 static bool is_docker(const struct image *image)
 {
@@ -699,7 +565,7 @@ static bool is_docker(const struct image *image)
     const json_t *first;
     struct error ignored = {0};
 
-    if (!has_member(image, "manifest.json") ||
+    if (!container_has(&image->from, "manifest.json") ||
         read_json(image, "manifest.json", NULL, &list, &ignored) < 0) {
         return false;
     }
@@ -710,37 +576,14 @@ static bool is_docker(const struct image *image)
 
 static const struct layer_ops *detect(const struct image *image)
 {
-    if (has_member(image, "oci-layout") && has_member(image, "index.json")) {
+    if (container_has(&image->from, "oci-layout") && container_has(&image->from, "index.json")) {
         return &oci_ops;
     }
     return is_docker(image) ? &docker_ops : NULL;
 }
 
-static int collect(void *data, const struct member *member)
-{
-    struct image *image = data;
-    const char *path = skip_dots(member->path);
-    struct place *place;
-
-    if (image_shape(path) == SHAPE_OTHER) {
-        image->plain = true;
-        return 1;
-    }
-    if (!member->file && member->target == NULL) {
-        return 0;
-    }
-    grow(&image->places, image->place_count, &image->place_space, sizeof(*image->places));
-    place = &image->places[image->place_count++];
-    *place = (struct place){.path = xstrdup(path), .offset = member->offset, .size = member->size};
-    if (member->target != NULL) {
-        place->target =
-            member->hard ? xprintf("/%s", skip_dots(member->target)) : xstrdup(member->target);
-    }
-    return 0;
-}
-
 /* The pin of an image in a tar is the file's; of a directory, the chosen manifest's. */
-static int check_pin(struct image *image, uint64_t size, struct error *err)
+static int check_pin(struct image *image, struct error *err)
 {
     SCOPED(hash_freep) struct hash *hash = NULL;
     SCOPED_FREE char *buffer = NULL;
@@ -751,14 +594,15 @@ static int check_pin(struct image *image, uint64_t size, struct error *err)
         return 0;
     }
     memcpy(found, image->layer.digest, HASH_SIZE);
-    if (image->file >= 0) {
+    if (image->from.file >= 0) {
         hash = hash_new();
         buffer = xmalloc(1 << 20);
-        for (uint64_t at = 0; at < size;) {
-            size_t step = size - at < 1 << 20 ? (size_t)(size - at) : 1 << 20;
+        for (uint64_t at = 0; at < image->from.size;) {
+            uint64_t left = image->from.size - at;
+            size_t step = left < 1 << 20 ? (size_t)left : 1 << 20;
 
             if (stop_check(err) < 0 ||
-                file_pread(image->file, buffer, step, at, image->label, err) < 0) {
+                file_pread(image->from.file, buffer, step, at, image->label, err) < 0) {
                 return -1;
             }
             hash_add(hash, buffer, step);
@@ -771,42 +615,22 @@ static int check_pin(struct image *image, uint64_t size, struct error *err)
                : layer_mismatch(image->label, image->layer.spec->sha256, found, err);
 }
 
-static int open_source(struct image *image, uint64_t *ret_size, struct error *err)
-{
-    const char *path = image->layer.spec->path;
-    struct stat st;
-
-    if (stat(path, &st) < 0) {
-        return fail_os(err, "%s: open '%s'", image->label, path);
-    }
-    if (S_ISDIR(st.st_mode)) {
-        image->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        return image->dir < 0 ? fail_os(err, "%s: open '%s'", image->label, path) : 0;
-    }
-    if (layer_open_file(image->label, AT_FDCWD, path, &image->file, ret_size, err) < 0) {
-        return -1;
-    }
-    return scan_index(image->file, image->label, collect, image, err);
-}
-
 int layer_new_image(const struct profile_layer *spec, enum architecture architecture,
                     struct layer **ret, struct error *err)
 {
     struct image *image = xcalloc(1, sizeof(*image));
     SCOPED(layer_freep) struct layer *owner = &image->layer;
-    uint64_t size = 0;
 
-    image->dir = image->file = -1;
     image->label = xprintf("layer '%s'", spec->name);
     image->layer.spec = spec;
     image->layer.ops = &oci_ops;
-    if (open_source(image, &size, err) < 0) {
+    if (container_open(&image->from, image->label, spec->path, err) < 0) {
         return -1;
     }
     image->layer.ops = detect(image);
     if (image->layer.ops == NULL) {
         image->layer.ops = &oci_ops; /* to be freed by */
-        if (image->dir < 0) {
+        if (image->from.dir < 0) {
             return 0;
         }
         fail(err, FAIL_ERROR, "%s: a directory that is neither an OCI layout nor a saved image",
@@ -815,7 +639,7 @@ int layer_new_image(const struct profile_layer *spec, enum architecture architec
     }
     if ((image->layer.ops == &oci_ops ? load_oci(image, architecture, err)
                                       : load_docker(image, architecture, err)) < 0 ||
-        check_pin(image, size, err) < 0) {
+        check_pin(image, err) < 0) {
         return -1;
     }
     *ret = TAKE(owner);

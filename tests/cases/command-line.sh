@@ -38,8 +38,7 @@ usage_error()
     [ ! -s stdout ] || fail "an error on stdout"
 }
 usage_error 'no command'
-usage_error "'build'" 'biuld' x
-usage_error "'kiln build'" 'biuld' x
+usage_error "'kiln build'" biuld x
 usage_error "unknown option '--forse'" build --forse p.yaml
 usage_error "'--force'" build --forse p.yaml
 usage_error 'usage' build

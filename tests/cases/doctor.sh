@@ -7,5 +7,5 @@ expect_text stdout KVM qemu-img OVMF libguestfs libarchive
 expect_harmless stdout
 # Without any program in PATH it says so, with advice.
 mkdir nothing
-PATH=$PWD/nothing expect_status 3 "$KILN" doctor
+expect_status 3 env PATH="$PWD/nothing" "$KILN" doctor
 expect_text stdout missing '→'

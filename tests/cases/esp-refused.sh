@@ -8,6 +8,7 @@ esp_profile()
 {
     cat >p.yaml <<X
 name: test
+architecture: x86_64
 layers:
   - archive: esp.tar
 disk:

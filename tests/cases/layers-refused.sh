@@ -56,7 +56,7 @@ make_profile p.yaml 'archive: empty.tar'
 refused 1 p.yaml "layer 'empty.tar'" empty
 
 make_profile p.yaml 'archive: missing.tar'
-refused 2 p.yaml 'p.yaml:3:' missing.tar 'no such file'
+refused 2 p.yaml 'p.yaml:4:' missing.tar 'no such file'
 
 # The right digest is fine, one wrong digit is not.
 sum=$(sha256sum good.tar | cut -d' ' -f1)

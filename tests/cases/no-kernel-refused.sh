@@ -2,12 +2,18 @@
 # parallel: yes
 # A disk that is to boot and cannot is refused, with what is missing and what to do.
 source "$TOP/tests/lib.sh"
+boots()
+{
+    printf 'name: test\narchitecture: x86_64\nlayers: [{archive: %s}]\n' "$1"
+    printf 'disk: {size: 1GiB, firmware: [%s]}\n' "$2"
+}
+
 make_layer tiny.tar
-printf 'name: test\nlayers:\n  - archive: tiny.tar\ndisk: {size: 1GiB, firmware: [bios, uefi]}\n' >p.yaml
+boots tiny.tar 'bios, uefi' >p.yaml
 refused 1 p.yaml 'no kernel' hint 'firmware: []'
 
 "$TOP/tests/lib/entry.py" kernel.tar dir:boot file:boot/vmlinuz-1
-printf 'name: test\nlayers:\n  - archive: kernel.tar\ndisk: {size: 1GiB, firmware: [uefi]}\n' >p.yaml
+boots kernel.tar uefi >p.yaml
 refused 1 p.yaml 'no GRUB for UEFI' hint
-printf 'name: test\nlayers:\n  - archive: kernel.tar\ndisk: {size: 1GiB, firmware: [bios]}\n' >p.yaml
+boots kernel.tar bios >p.yaml
 refused 1 p.yaml 'no GRUB for BIOS' hint

@@ -11,7 +11,7 @@ make_profile p.yaml 'archive: tiny.tar' '{directory: tree, to: /opt}' \
 sum=$(sha256sum tiny.tar | cut -d' ' -f1)
 mkdir nothing
 before=$(find . | sort)
-PATH=$PWD/nothing expect_status 0 "$KILN" plan p.yaml
+expect_status 0 env PATH="$PWD/nothing" "$KILN" plan p.yaml
 expect_text stdout 'partition 1' root ext4 '1 GiB' tiny.tar "sha256:$sum" tree files
 cp stdout first
 rm stdout stderr
@@ -19,7 +19,7 @@ rm stdout stderr
 
 # The same again, wherever and by whomever; 'build --plan' is the same.
 umask 077
-TZ=Asia/Tokyo LC_ALL=C HOME=/nonexistent expect_status 0 "$KILN" plan p.yaml
+expect_status 0 env TZ=Asia/Tokyo LC_ALL=C HOME=/nonexistent "$KILN" plan p.yaml
 cmp stdout first || fail "two plans differ"
 expect_status 0 "$KILN" build --plan p.yaml
 cmp stdout first || fail "'build --plan' and 'plan' differ"
@@ -39,7 +39,9 @@ assert len(plan[0]["layers"]) == 3, text
 X
 
 # No process, no socket.
-ASAN_OPTIONS=detect_leaks=0 expect_status 0 strace -f -o trace -e trace=socket,execve,connect "$KILN" plan p.yaml
+# LeakSanitizer cannot be traced.
+ASAN_OPTIONS=detect_leaks=0 expect_status 0 strace -f -o trace \
+    -e trace=socket,execve,connect "$KILN" plan p.yaml
 [ "$(grep -c execve trace)" -eq 1 ] || fail "plan started a program: $(grep execve trace)"
 grep -E '(socket|connect)\(' trace && fail "plan opened a socket"
 true

@@ -6,17 +6,17 @@ work=$PWD
 cd "$TOP/tests/refused"
 count=0
 for profile in *.yaml; do
-    run_in=$work
     status=0
-    "$KILN" build "$profile" -o "$work/refused.bundle" >"$run_in/stdout" 2>"$run_in/stderr" ||
-        status=$?
+    "$KILN" plan "$profile" >"$work/stdout" 2>"$work/stderr" || status=$?
     [ "$status" -eq 2 ] || { cat -v "$work/stderr"; fail "$profile: status $status"; }
-    while IFS= read -r line; do
-        [ -z "$line" ] || expect_text "$work/stderr" "$line"
-    done <"${profile%.yaml}.expect"
-    expect_harmless "$work/stderr" "$work/stdout"
+    # Each line of .expect somewhere in a line of the messages.
+    awk 'NR == FNR { said = said $0 "\n"; next }
+        $0 != "" && index(said, $0) == 0 { print "not said: " $0; missing = 1 }
+        END { exit missing }' "$work/stderr" "${profile%.yaml}.expect" ||
+        { cat -v "$work/stderr"; fail "$profile"; }
+    cat "$work/stderr" >>"$work/all"
     [ ! -s "$work/stdout" ] || fail "$profile: a result on stdout"
-    expect_nothing_left "$work/refused.bundle"
     count=$((count + 1))
 done
+expect_harmless "$work/all"
 [ "$count" -ge 50 ] || fail "only $count profiles"

@@ -357,6 +357,7 @@ def write_oci(top):
 
 
 PROFILE = """name: nasty
+architecture: x86_64
 epoch: 2030-03-17T17:46:40Z
 layers:
   - archive: base.tar

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #undef NDEBUG
+/* First: cmocka has a macro called fail. */
+#include "cli/args.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,8 +10,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#include "cli/args.h"
 
 /* Splits a command line at blanks and parses it. */
 static int parse(const char *line, struct args *ret, struct error *err)

@@ -304,6 +304,7 @@ static void a_killed_build_is_swept_by_the_next(void **state)
     if (pid == 0) {
         write_in(bundle_temporary(must_begin(place->path, false)), "scratch", "x");
         (void)!write(fds[1], "x", 1);
+        (void)alarm(30); /* should the test fail before it kills */
         (void)pause();
         _exit(0);
     }

@@ -323,7 +323,7 @@ static void times_keep_their_nanoseconds(void **state)
     static const struct {
         int64_t seconds;
         uint32_t ns;
-    } expected[] = {{-2, 500000000}, {-2, 0}, {1700000000, 123456789}};
+    } expected[] = {{-2, 500000000}, {-1, 750000000}, {-2, 0}, {1700000000, 123456789}};
     SCOPED_FREE char *path = in("times.tar");
     struct profile_layer spec = archive_spec("times", path);
     SCOPED(layer_freep) struct layer *layer = NULL;
@@ -332,9 +332,9 @@ static void times_keep_their_nanoseconds(void **state)
     struct entry entry;
 
     (void)state;
-    shell(
-        "touch -d '1969-12-31 23:59:58.5' t1; touch -d @-2 t2; touch -d @1700000000.123456789 t3\n"
-        "tar --format=pax -cf times.tar t1 t2 t3");
+    shell("touch -d '1969-12-31 23:59:58.5' t1; touch -d '1969-12-31 23:59:59.75' t2\n"
+          "touch -d @-2 t3; touch -d @1700000000.123456789 t4\n"
+          "tar --format=pax -cf times.tar t1 t2 t3 t4");
     assert_int_equal(layer_open(&spec, ARCH_X86_64, &layer, &err), 0);
     assert_int_equal(reader_open(layer, 0, &reader, &err), 0);
     for (size_t i = 0; i < COUNT(expected); i++) {
@@ -496,6 +496,19 @@ static void other_kinds_of_file_are_refused_by_name(void **state)
         shell(rows[i].script);
         refused("x", FAIL_ERROR, rows[i].message);
     }
+}
+
+static void global_headers_may_only_comment(void **state)
+{
+    (void)state;
+    shell(": > f; touch -d @0 f\n"
+          "tar $u --format=pax --pax-option='comment=abc,delete=mtime' -cf good.tar f\n"
+          "tar $u --format=pax --pax-option='uid=7' -cf bad.tar f\n"
+          "git init -q git && cd git && : > file && git add file && git -c user.name=n "
+          "-c user.email=e commit -qm m && git archive HEAD > ../git.tar");
+    reads_as("good.tar", "f 644 0:0 f\n");
+    reads_as("git.tar", "f 664 0:0 file\n");
+    refused("bad.tar", FAIL_ERROR, "a global pax header with more than a comment");
 }
 
 static void truncated_archives_are_refused(void **state)
@@ -691,7 +704,7 @@ static void broken_images_are_refused(void **state)
          "*) sha256sum < $1 | cut -c1-64;; esac; }; image bad amd64 keep",
          FAIL_MISMATCH, "', uncompressed: its SHA-256 is"},
         {"sed -i s/sha256:/sha512:/ bad/index.json", FAIL_ERROR, "is not a SHA-256 digest"},
-        {"head -c 5000000 /dev/zero > bad/index.json", FAIL_ERROR, "larger than 4 MiB"},
+        {"head -c 5000000 /dev/zero > bad/index.json", FAIL_ERROR, "larger than 4194304 bytes"},
     };
 
     (void)state;
@@ -937,6 +950,7 @@ int main(void)
         cmocka_unit_test(attributes_and_acls_come_through),
         cmocka_unit_test(what_cannot_be_kept_is_refused),
         cmocka_unit_test(other_kinds_of_file_are_refused_by_name),
+        cmocka_unit_test(global_headers_may_only_comment),
         cmocka_unit_test(truncated_archives_are_refused),
         cmocka_unit_test(damaged_archives_are_refused),
         cmocka_unit_test(digests_are_verified),

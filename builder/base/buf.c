@@ -105,6 +105,7 @@ char *buf_reserve(struct buf *buf, size_t size)
     if (needed > buf->space) {
         buf->space = needed < 64 ? 64 : needed + needed / 2;
         buf->data = xrealloc(buf->data, buf->space);
+        buf->data[buf->size] = '\0'; /* whoever reserves may find nothing to add */
     }
     return buf->data + buf->size;
 }

@@ -15,7 +15,7 @@
 #include "base/scope.h"
 #include "base/stop.h"
 
-enum { STDERR_KEPT = 2048, EXEC_FAILED = 127, POLL_MS = 200, GRACE_MS = 1000 };
+enum { STDERR_KEPT = 2048, EXEC_FAILED = 127, POLL_MS = 200, GRACE_MS = 200 };
 
 static void child(const struct proc *proc, pid_t parent, int out, int err_fd, int exec_fd)
 {

@@ -214,9 +214,9 @@ bool text_parse_time(const char *text, int64_t *ret)
     given = tm;
     seconds = timegm(&tm);
     /* timegm makes the 2nd of March of a 30th of February: what does not come back is no date. */
-    if (gmtime_r(&seconds, &back) == NULL || back.tm_mday != given.tm_mday ||
-        back.tm_hour != given.tm_hour || back.tm_min != given.tm_min ||
-        back.tm_sec != given.tm_sec || seconds < 0) {
+    if (gmtime_r(&seconds, &back) == NULL || back.tm_mon != given.tm_mon ||
+        back.tm_mday != given.tm_mday || back.tm_hour != given.tm_hour ||
+        back.tm_min != given.tm_min || back.tm_sec != given.tm_sec || seconds < 0) {
         return false;
     }
     *ret = seconds;

@@ -7,7 +7,7 @@ make_profile p.yaml 'archive: tiny.tar'
 mkdir bundle
 echo '{}' >bundle/manifest.json
 expect_status 1 "$KILN" build p.yaml -o bundle
-expect_text stderr "'bundle' exists" hint --force
+expect_text stderr "'bundle' exists"
 mkdir data
 echo precious >data/file
 expect_status 1 "$KILN" build p.yaml -o data --force

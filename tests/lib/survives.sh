@@ -6,7 +6,7 @@ read_tree()
 {
     {
         printf 'run\nmount-ro %s /\n' "$2"
-        sed 's/^/lstatns /' nasty/sparse
+        sed 's/^/lstatns /' nasty/stats
         printf 'tar-out / read.tar xattrs:true acls:true\n'
     } | guest_read "$1/disk.raw" raw >stat || fail "guestfish"
 }

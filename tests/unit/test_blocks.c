@@ -215,6 +215,10 @@ static void what_cannot_be_read_or_written_is_an_error(void **state)
     free(make_disk(place, 2ULL * BLOCK_SIZE, NULL, 0));
     assert_int_equal(blocks_write(place->disk, "/dev/full", NULL, NULL, digest, &err), -1);
     assert_non_null(strstr(err.message, "write '/dev/full': No space left"));
+    fail_clear(&err);
+    /* so many lines that they are written before the file is closed */
+    free(make_disk(place, 200ULL * BLOCK_SIZE, NULL, 0));
+    assert_int_equal(blocks_write(place->disk, "/dev/full", NULL, NULL, digest, &err), -1);
 }
 
 int main(void)

@@ -695,6 +695,10 @@ static void broken_images_are_refused(void **state)
         {"echo '{}' > bad/oci-layout", FAIL_ERROR, "OCI layout of version ''"},
         {"echo '[' > bad/index.json", FAIL_ERROR, "'index.json': line 2:"},
         {"echo '{\"manifests\":[]}' > bad/index.json", FAIL_ERROR, "no image for linux/amd64, but"},
+        {"image bad arm64 lower.tar; p='\"platform\":{\"os\"'\n"
+         "echo '{\"manifests\":['$entry','$p':\"unknown\",\"architecture\":\"unknown\"}},"
+         "'$entry','$p':\"linux\",\"architecture\":\"arm64\"}}]}' > bad/index.json",
+         FAIL_ERROR, "no image for linux/amd64, but linux/arm64"},
         {"image bad arm64 lower.tar", FAIL_ERROR, "an image for linux/arm64, not linux/amd64"},
         {"image bad2 amd64 upper.tar; cp -r bad2/blobs bad; e2=$entry; image bad amd64 lower.tar\n"
          "echo '{\"manifests\":['$entry'},'$e2'}]}' > bad/index.json",

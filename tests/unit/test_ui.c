@@ -241,7 +241,8 @@ static int everything(struct ui *ui)
     ui_phase(ui, "writing disk", 0);
     ui_phase_end(ui);
     ui_print(ui, "result of %s\nsecond line\n", EVIL);
-    ui_json(ui, json_pack("{ss so}", "event", "result", "name", ui_string(EVIL)));
+    ui_json(ui, json_pack("{ss so so}", "event", "result", "name", ui_string(EVIL), "raw",
+                          ui_string("\xc2\x9b\xe2\x80\xae\x1b")));
     (void)fail(&err, FAIL_MISMATCH, "web.yaml:1:2: bad '%s'\nweb.yaml:3:4: worse", EVIL);
     (void)fail_hint(&err, "look at '%s'\nthen again", EVIL);
     ui_error(ui, &err);
@@ -435,6 +436,7 @@ static void json_is_one_object_a_line_and_nothing_else(void **state)
     assert_true(json_real_value(json_object_get(event, "seconds")) >= 0.1);
     assert_int_equal(json_integer_value(json_object_get(event, "bytes")), 500000);
     assert_string_equal(text_of(find_event(lines, "result"), "name"), EVIL_SHOWN);
+    assert_string_equal(text_of(find_event(lines, "result"), "raw"), "\xc2\x9b\xe2\x80\xae\x1b");
     event = find_event(lines, "error");
     assert_string_equal(text_of(event, "kind"), "mismatch");
     assert_int_equal(json_integer_value(json_object_get(event, "status")), 4);

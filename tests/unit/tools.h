@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * For unit tests that let other people's tools read what was written: a directory to work in, and
- * programs run in it. Include it after cmocka.h.
+ * programs run in it. Include it after base/fail.h, whose function cmocka.h hides, and cmocka.h.
  */
 #ifndef TESTS_UNIT_TOOLS_H
 #define TESTS_UNIT_TOOLS_H

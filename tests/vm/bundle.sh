@@ -37,7 +37,7 @@ with open("bundle/disk.raw", "rb") as disk:
     assert disk.read(1) == b""
 manifest = json.load(open("bundle/manifest.json", encoding="utf-8"))
 assert hashlib.sha256(digests).hexdigest() in manifest["disk"]["digest"], manifest["disk"]
-assert manifest["disk_format"] == 1 and manifest["engine"] == "guestfs", manifest
+assert manifest["disk_format"] == 1 and manifest["engine"]["name"] == "guestfs", manifest
 tar = hashlib.sha256(open("tiny.tar", "rb").read()).hexdigest()
 assert manifest["layers"][0]["sha256"] == tar, manifest["layers"]
 assert "disk.qcow2" in manifest["files"], manifest["files"]

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
 #include <locale.h>
 
 #include "base/scope.h"
@@ -23,6 +24,17 @@ static int run(struct args *args, struct ui *ui, struct error *err)
     return args->command->run(&args->invocation, err);
 }
 
+/* Whoever starts kiln without the first three descriptors must not find files of it there. */
+static void fill_descriptors(void)
+{
+    int fd;
+
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= 2);
+    scope_fd(&fd);
+}
+
 int main(int argc, char **argv)
 {
     SCOPED(ui_freep) struct ui *ui = NULL;
@@ -30,6 +42,7 @@ int main(int argc, char **argv)
     struct args args;
     int result;
 
+    fill_descriptors();
     stop_init();
     /* Names are bytes; a UTF-8 locale only keeps libarchive from complaining about them. */
     (void)setlocale(LC_CTYPE, "C.UTF-8");

@@ -75,8 +75,7 @@ expect_no_text()
     done
 }
 
-# Bytes that a terminal would obey: control characters but for newline, carriage return and tab (and,
-# with "sgr", kiln's own: erase the line, colours), C1 controls, invalid UTF-8.
+# expect_harmless [--terminal] FILE...: no bytes that a terminal would obey; see lib/harmless.py.
 expect_harmless()
 {
     python3 "$TOP/tests/lib/harmless.py" "$@" || fail "control characters in $*"
@@ -113,8 +112,8 @@ pack()
         -C "$dir" .
 }
 
-# make_profile FILE LAYER...: a disk with a root partition only, which need not boot. A LAYER is what
-# follows the "- " in the profile; DISK, where set, holds more lines for "disk:".
+# make_profile FILE LAYER...: a disk with a root partition only, which need not boot. A LAYER is
+# what follows the "- " in the profile; DISK, where set, is one more line for "disk:".
 make_profile()
 {
     local file=$1 layer
@@ -126,8 +125,8 @@ make_profile()
             printf '  - %s\n' "$layer"
         done
         printf 'disk:\n  size: 1GiB\n  firmware: []\n  formats: [%s]\n' "${FORMATS-raw}"
-        printf '  partitions:\n    - {name: root, type: root, filesystem: %s, size: rest, mount: /}\n' \
-            "${FILESYSTEM-ext4}"
+        printf '  partitions:\n    - {name: root, type: root, filesystem: %s, ' "${FILESYSTEM-ext4}"
+        printf 'size: rest, mount: /}\n'
         [ -z "${DISK-}" ] || printf '  %s\n' "$DISK"
     } >"$file"
 }
@@ -155,8 +154,8 @@ refused()
     expect_nothing_left refused.bundle
 }
 
-# as_nobody COMMAND...: as an ordinary user who may write to ./nobody and has no group, kvm included.
-# The program is copied to where he can read it.
+# as_nobody COMMAND...: in ./nobody, as an ordinary user who may write there and is in no group, kvm
+# included. prepare_nobody copies the program to where he can read it.
 prepare_nobody()
 {
     mkdir -p nobody/cache nobody/tmp

@@ -352,10 +352,13 @@ static int rename_into_free(const char *from, const char *to, struct error *err)
     return result < 0 ? fail_os(err, "rename '%s' to '%s'", from, to) : 0;
 }
 
-/* Without RENAME_EXCHANGE: the old one aside, the new one in, back if that fails. */
+/*
+ * Without RENAME_EXCHANGE: the old one aside, the new one in, back if that fails. Aside is no name
+ * that a later build sweeps: killed between the two renames, this one leaves the old bundle there.
+ */
 static int swap_by_steps(struct bundle *bundle, struct error *err)
 {
-    SCOPED_FREE char *aside = xprintf("%s" PARTIAL "XXXXXX", bundle->path);
+    SCOPED_FREE char *aside = xprintf("%s.old-XXXXXX", bundle->path);
     int os;
 
     if (mkdtemp(aside) == NULL) {

@@ -5,6 +5,7 @@
 #include <endian.h>
 #include <linux/posix_acl.h>
 #include <linux/posix_acl_xattr.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -115,6 +116,10 @@ static int from_archive_one(int tag, int permset, int id, const char *name, stru
             fail(err, FAIL_ERROR, "an ACL names '%s' without a number", name == NULL ? "" : name);
             return fail_hint(err, "pack it with bsdtar, which adds the number (GNU tar writes only "
                                   "the name), or without ACLs");
+        }
+        /* libarchive keeps ids as int, and what is larger as the largest. */
+        if (tags[i].named && id == INT_MAX) {
+            return fail(err, FAIL_ERROR, "an ACL for an id of 2147483647 or more cannot be read");
         }
         *ret = (struct ace){tags[i].kernel, (uint16_t)(permset & 7),
                             tags[i].named ? (uint32_t)id : (uint32_t)ACL_UNDEFINED_ID};

@@ -21,9 +21,7 @@
 #define XATTR_LIMIT (64u << 10) /* what Linux takes as one value */
 #define XATTR_NAME_LIMIT 255
 #define TARGET_LIMIT 4095
-#define MARKER                                                                                     \
-    512 /* bytes of zeros that end a tar; two of them should, one does for all readers             \
-         */
+#define MARKER 512 /* zeros that end a tar; two such blocks should, one does for all readers */
 
 struct archive_reader {
     struct reader reader;

@@ -14,8 +14,8 @@
 
 #define BLOCK_BYTES (32u << 10) /* per read: the members that matter are large */
 #define MEMBERS_LIMIT 100000
-#define PEEK 8 /* members looked at in a compressed file; each costs decompressing the one before  \
-                */
+/* members looked at in a compressed file; each costs decompressing the one before */
+#define PEEK 8
 #define PEEK_BYTES (16 << 20)
 
 static void free_archive(struct archive **archive)

@@ -14,7 +14,8 @@ expect_harmless stdout stderr
 expect_text stdout '\x1b[31mred' '\xff\xfe'
 expect_status 0 "$KILN" layer show --json names.tar
 expect_harmless stdout stderr
-python3 -c 'import json, sys; [json.loads(line) for line in sys.stdin]' <stdout || fail "no JSON lines"
+python3 -c 'import json, sys; [json.loads(line) for line in sys.stdin]' <stdout ||
+    fail "no JSON lines"
 
 # In errors about paths and layers.
 "$entry" evil.tar "file:../$red"

@@ -438,11 +438,12 @@ def read(path):
             if member.islnk():
                 names[name] = names[clean(raw(member.linkname))]
                 continue
+            # ACLs are told twice: as text, and as the attributes by which the file systems keep them.
             records = member.pax_headers
             e = {"kind": TYPES[member.type], "mode": member.mode, "uid": member.uid, "gid": member.gid,
                  "mtime": nanoseconds(records["mtime"]) if "mtime" in records else int(member.mtime) * NS,
                  "xattrs": {key[13:]: raw(value) for key, value in records.items()
-                            if key.startswith("SCHILY.xattr.") and "posix_acl" not in key},
+                            if key.startswith("SCHILY.xattr.") and not re.search("posix_acl|SGI_ACL", key)},
                  "acls": {key[11:]: re.sub(r"\s*\n\s*", ",", value.strip())
                           for key, value in records.items() if key.startswith("SCHILY.acl.")}}
             if member.isfile():

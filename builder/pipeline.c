@@ -259,7 +259,6 @@ static int build(struct work *work, struct error *err)
 {
     SCOPED_FREE char *output = NULL;
 
-    guest_sweep();
     if (read_profile(work, err) < 0) {
         return -1;
     }
@@ -280,6 +279,8 @@ int pipeline_build(const struct build_options *options, struct ui *ui, struct er
     int result = build(&work, err);
 
     work_done(&work);
+    /* What a build killed just before this one left is old enough to be known as dead by now. */
+    guest_sweep();
     return result;
 }
 

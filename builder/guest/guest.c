@@ -82,7 +82,7 @@ void guest_sweep(void)
             sweep_sockets(runtime, sockets.data, now);
         }
     }
-    sweep_builds(60);
+    sweep_builds(5);
 }
 
 /* --- how it went --- */

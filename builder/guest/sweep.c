@@ -14,7 +14,7 @@
 #include "base/file.h"
 #include "base/scope.h"
 
-enum { SOCKETS_AGE_S = 60, EMPTY_AGE_S = 3600, BUSY_AGE_S = 3600, ANY_AGE_S = INT32_MIN };
+enum { SOCKETS_AGE_S = 5, EMPTY_AGE_S = 3600, BUSY_AGE_S = 3600, ANY_AGE_S = INT32_MIN };
 
 /* START, then COUNT letters and digits, then END. */
 static bool is_named(const char *name, const char *start, size_t count, const char *end)

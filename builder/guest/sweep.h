@@ -7,7 +7,7 @@
 
 /*
  * Removes from DIR the directories libguestfsXXXXXX of this user that hold nothing but sockets
- * nobody has open and are older than a minute; and empty ones older than an hour, when no
+ * nobody has open and are older than some seconds; and empty ones older than an hour, when no
  * libguestfs of DIR lives. SOCKETS is the text of /proc/net/unix.
  */
 void sweep_sockets(const char *dir, const char *sockets, time_t now);

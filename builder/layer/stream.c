@@ -13,6 +13,7 @@
 
 #include "base/file.h"
 #include "base/stop.h"
+#include "layer/window.h"
 
 #define STEP (1u << 20) /* bytes per read */
 
@@ -89,32 +90,6 @@ static la_ssize_t feed(struct archive *archive, void *data, const void **ret)
     return (la_ssize_t)size;
 }
 
-/*
- * The window a zstd frame wants (RFC 8878, 3.1.1.1), 0 when these are not the first bytes of one.
- * Asked only after libarchive has failed, whose own message is then lost.
- */
-static uint64_t zstd_window(const unsigned char *bytes)
-{
-    static const unsigned char magic[] = {0x28, 0xb5, 0x2f, 0xfd};
-    static const unsigned dictionary[] = {0, 1, 2, 4};
-    static const unsigned sizes[] = {1, 2, 4, 8};
-    unsigned descriptor = bytes[4];
-    uint64_t window = 0;
-
-    if (memcmp(bytes, magic, sizeof(magic)) != 0) {
-        return 0;
-    }
-    if ((descriptor & 0x20) == 0) {
-        uint64_t base = 1ULL << (10 + (bytes[5] >> 3));
-
-        return base + base / 8 * (bytes[5] & 7);
-    }
-    for (unsigned i = sizes[descriptor >> 6]; i-- > 0;) {
-        window = window << 8 | bytes[5 + dictionary[descriptor & 3] + i];
-    }
-    return window;
-}
-
 static int fail_stream(struct stream *stream, struct error *err)
 {
     if (stream->failed.kind != FAIL_NONE) {
@@ -128,20 +103,30 @@ static int fail_stream(struct stream *stream, struct error *err)
 static int fail_first(struct stream *stream, struct error *err)
 {
     const char *filter = archive_filter_name(stream->archive, 0);
-    unsigned char start[18] = {0};
 
     if (stream->failed.kind != FAIL_NONE) {
         return fail_stream(stream, err);
-    }
-    (void)!pread(stream->input.fd, start, sizeof(start), (off_t)stream->input.offset);
-    if (zstd_window(start) > (128u << 20)) {
-        fail(err, FAIL_ERROR, "%s: its zstd window is larger than 128 MiB", stream->input.label);
-        return fail_hint(err, "compress it again without --long, or with --long=27 at most");
     }
     return fail(err, FAIL_ERROR, "%s: truncated, damaged or empty %s data", stream->input.label,
                 filter == NULL || archive_filter_code(stream->archive, 0) == ARCHIVE_FILTER_NONE
                     ? "compressed"
                     : filter);
+}
+
+/* A few bytes can ask for gigabytes of memory. */
+static int check_window(const struct stream *stream, struct error *err)
+{
+    uint8_t bytes[WINDOW_BYTES] = {0};
+
+    if (pread(stream->input.fd, bytes, sizeof(bytes), (off_t)stream->input.offset) < 0) {
+        return fail_os(err, "%s: read", stream->input.label);
+    }
+    if (window_of(bytes) > WINDOW_MAX) {
+        fail(err, FAIL_ERROR, "%s: its decompression window is larger than %llu MiB",
+             stream->input.label, WINDOW_MAX >> 20);
+        return fail_hint(err, "compress it again with a smaller one (zstd --long=27, xz -9)");
+    }
+    return 0;
 }
 
 static int start(struct stream *stream, struct error *err)
@@ -154,6 +139,9 @@ static int start(struct stream *stream, struct error *err)
     };
     struct archive_entry *entry;
 
+    if (check_window(stream, err) < 0) {
+        return -1;
+    }
     for (size_t i = 0; i < COUNT(parts); i++) {
         if (enable_archive(stream->archive, parts[i], stream->input.label, err) < 0) {
             return -1;

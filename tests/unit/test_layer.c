@@ -554,7 +554,7 @@ static void damaged_archives_are_refused(void **state)
         {"gzip < plain.tar > t; printf garbage >> t", "something follows the end of the gzip data"},
         {"cat plain.tar plain.tar > t", "data after the end of the archive"},
         {"zstd < plain.tar > t; printf XYZ | dd of=t bs=1 seek=60 conv=notrunc", "layer"},
-        {"zstd -q -1 --long=30 < plain.tar > t", "its zstd window is larger than 128 MiB"},
+        {"zstd -q -1 --long=30 < plain.tar > t", "its decompression window is larger than 128 MiB"},
         {"echo d/file | cpio -o -H newc > t; printf garbage >> t", "data after the end"},
     };
 

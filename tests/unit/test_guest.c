@@ -443,8 +443,8 @@ static void test_sweep_takes_the_dead_and_leaves_the_living(void **state)
     int live = make_sockets(dir, "libguestfslive00", "guestfsd.sock", 600);
 
     (void)state;
-    assert_int_equal(close(make_sockets(dir, "libguestfsdead00", "guestfsd.sock", 61)), 0);
-    assert_int_equal(close(make_sockets(dir, "libguestfsyoung0", "guestfsd.sock", 5)), 0);
+    assert_int_equal(close(make_sockets(dir, "libguestfsdead00", "guestfsd.sock", 6)), 0);
+    assert_int_equal(close(make_sockets(dir, "libguestfsyoung0", "guestfsd.sock", 1)), 0);
     assert_int_equal(close(make_sockets(dir, "libguestfsother-", "guestfsd.sock", 600)), 0);
     assert_int_equal(close(make_sockets(dir, "libguestfsfile00", "guestfsd.sock", 600)), 0);
     (void)make_sockets(dir, "libguestfsempty0", NULL, 3700);

@@ -1,7 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
+# timeout: 600
+# may-skip: it needs a /dev/kvm that can be opened
 # A KVM that starts and stays silent is given up after its time.
-. "$(dirname "$0")/appliance.inc"
+. "$TOP/tests/lib/appliance.sh"
 need_kvm_device
 make_qemu 'sleep 987654'
 with_qemu true || skip "qemu cannot be replaced here"

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
+# timeout: 600
 # Where the distribution lets only root read kernels: status 3, the file, and what to do about it.
-. "$(dirname "$0")/appliance.inc"
+. "$TOP/tests/lib/appliance.sh"
 [ "$(id -u)" -eq 0 ] || skip "hiding kernels needs root"
 unshare -m true 2>/dev/null || skip "mount namespaces need root"
 ls /boot/vmlinuz-* >/dev/null 2>&1 || skip "no kernel in /boot"

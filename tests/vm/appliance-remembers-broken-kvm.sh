@@ -1,7 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
+# timeout: 600
+# may-skip: it needs a /dev/kvm that can be opened
 # A KVM that aborts qemu costs one attempt; its cause is said, remembered and said again.
-. "$(dirname "$0")/appliance.inc"
+. "$TOP/tests/lib/appliance.sh"
 need_kvm_device
 make_qemu 'echo "qemu-system-x: error: failed to set MSR 0x10a to 0x69" >&2; kill -ABRT $$'
 with_qemu true || skip "qemu cannot be replaced here"

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
+# timeout: 600
 # SIGINT and SIGTERM at several moments: status 130 at once, and nothing stays.
-. "$(dirname "$0")/appliance.inc"
+. "$TOP/tests/lib/appliance.sh"
 before=$(sockets)
 
 # interrupt SIGNAL SECONDS

@@ -12,6 +12,7 @@ FAILED=0
 # The smallest profile that needs the appliance: it has a file system and nothing to boot.
 cat >"$WORK/tiny.yaml" <<'END'
 name: tiny
+architecture: x86_64
 layers:
   - files:
       /etc/hello: {content: "hello\n"}

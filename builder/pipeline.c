@@ -30,6 +30,7 @@ struct work {
     struct stack *stack;
     struct boot *boot;
     int64_t epoch;
+    const char *epoch_source;
     struct bundle *bundle;
     char *engine_detail;
     uint8_t disk_digest[HASH_SIZE];
@@ -131,12 +132,14 @@ static int choose_epoch(struct work *work, struct error *err)
 
     if (work->profile->has_epoch) {
         work->epoch = work->profile->epoch;
+        work->epoch_source = "from the profile";
         return 0;
     }
     if (text == NULL) {
         int64_t newest = tree_newest(work->stack->tree);
 
         work->epoch = newest > 0 ? newest : 0;
+        work->epoch_source = "the newest time in the layers";
         return 0;
     }
     errno = 0;
@@ -145,7 +148,28 @@ static int choose_epoch(struct work *work, struct error *err)
         return fail(err, FAIL_USAGE, "SOURCE_DATE_EPOCH is '%s', not a number of seconds", text);
     }
     work->epoch = seconds;
+    work->epoch_source = "from SOURCE_DATE_EPOCH";
     return 0;
+}
+
+/* What was found, for a user who asked (-v). */
+static void tell_layers(const struct work *work)
+{
+    char epoch[TEXT_TIME_MAX];
+
+    for (size_t i = 0; i < work->stack->layer_count; i++) {
+        uint8_t digest[HASH_SIZE];
+        char hex[HASH_HEX_MAX];
+        uint64_t size;
+
+        layer_digest(work->stack->layers[i], digest, &size);
+        ui_detail(work->ui, "layer '%s': %s, sha256 %s", layer_name(work->stack->layers[i]),
+                  layer_format(work->stack->layers[i]), hash_hex(digest, hex));
+    }
+    ui_detail(work->ui, "epoch %s, %s", text_time(work->epoch, epoch), work->epoch_source);
+    ui_detail(work->ui, "kernel %s, initramfs %s",
+              work->boot->kernel != NULL ? work->boot->kernel : "none",
+              work->boot->initrd != NULL ? work->boot->initrd : "none");
 }
 
 static int read_layers(struct work *work, struct error *err)
@@ -163,6 +187,7 @@ static int read_layers(struct work *work, struct error *err)
     }
     tree_settle(work->stack->tree, work->epoch);
     ui_phase_end(work->ui);
+    tell_layers(work);
     disk = (struct disk){.profile = work->profile, .plan = work->plan, .stack = work->stack};
     return disk_check(&disk, err);
 }
@@ -220,7 +245,7 @@ static int write_indexes(struct work *work, struct error *err)
         .layer_count = work->stack->layer_count,
         .epoch = work->epoch,
         .paths = tree_paths(work->stack->tree),
-        .engine = "guestfs",
+        .engine = engine_name(ENGINE_GUESTFS),
         .engine_detail = work->engine_detail,
         .boot = work->boot->bios || work->boot->uefi ? boot : NULL,
         .kernel = work->boot->kernel,
@@ -339,7 +364,8 @@ static json_t *plan_json(const struct work *work, uint64_t bytes, const char *bo
         "{s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:s, s:o, s:o, s:I, s:I, s:s}", "event", "plan",
         "name", work->profile->name, "version", work->profile->version, "architecture",
         architecture_name(work->profile->architecture), "seed", ui_string(work->profile->seed),
-        "epoch", text_time(work->epoch, epoch), "engine", "guestfs", "engine_reason",
+        "epoch", text_time(work->epoch, epoch), "engine", engine_name(ENGINE_GUESTFS),
+        "engine_reason",
         work->profile->engine == ENGINE_AUTO ? "auto: the only engine yet" : "asked for", "disk",
         manifest_plan(work->plan), "layers",
         manifest_layers(work->stack->layers, work->stack->layer_count), "paths",

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/buf.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,6 +115,7 @@ void buf_add(struct buf *buf, const void *data, size_t size)
 {
     char *end = buf_reserve(buf, size);
 
+    assert(buf->data != NULL);
     if (size != 0) {
         memcpy(end, data, size);
     }

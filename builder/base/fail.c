@@ -7,11 +7,16 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/buf.h"
+#include "base/scope.h"
+#include "base/text.h"
+
 static void fill(struct error *err, enum fail_kind kind, int os, const char *format, va_list args)
 {
     assert(err->kind == FAIL_NONE);
     err->kind = kind;
     err->os = os;
+    err->lines = false;
     err->hint[0] = '\0';
     (void)vsnprintf(err->message, sizeof(err->message), format, args);
 }
@@ -23,6 +28,13 @@ int fail(struct error *err, enum fail_kind kind, const char *format, ...)
     va_start(args, format);
     fill(err, kind, 0, format, args);
     va_end(args);
+    return -1;
+}
+
+int fail_lines(struct error *err, enum fail_kind kind, const char *text)
+{
+    (void)fail(err, kind, "%s", text);
+    err->lines = true;
     return -1;
 }
 
@@ -42,23 +54,28 @@ int fail_os(struct error *err, const char *format, ...)
 
 int fail_while(struct error *err, const char *format, ...)
 {
+    SCOPED(buf_done) struct buf safe = {0};
     char context[1024];
     size_t length, kept;
     va_list args;
 
     assert(err->kind != FAIL_NONE);
     va_start(args, format);
-    (void)vsnprintf(context, sizeof(context) - 2, format, args);
+    (void)vsnprintf(context, sizeof(context), format, args);
     va_end(args);
-    strcat(context, ": "); /* two bytes were left for it */
-
-    length = strlen(context);
+    if (err->lines) { /* its newlines are kiln's: a foreign one must not come among them */
+        text_escape(&safe, context, strlen(context), false);
+    } else {
+        buf_puts(&safe, context);
+    }
+    buf_puts(&safe, ": ");
+    length = safe.size;
     kept = strlen(err->message);
     if (kept > sizeof(err->message) - 1 - length) {
         kept = sizeof(err->message) - 1 - length;
     }
     memmove(err->message + length, err->message, kept);
-    memcpy(err->message, context, length);
+    memcpy(err->message, safe.data, length);
     err->message[length + kept] = '\0';
     return -1;
 }
@@ -76,8 +93,14 @@ int fail_hint(struct error *err, const char *format, ...)
     return -1;
 }
 
+int fail_status(const struct error *err)
+{
+    return err->kind != FAIL_NONE ? (int)err->kind : FAIL_ERROR;
+}
+
 void fail_clear(struct error *err)
 {
+    err->lines = false;
     err->kind = FAIL_NONE;
     err->os = 0;
     err->message[0] = '\0';

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -17,7 +18,34 @@
 
 enum { STDERR_KEPT = 2048, EXEC_FAILED = 127, POLL_MS = 200, GRACE_MS = 200 };
 
-static void child(const struct proc *proc, pid_t parent, int out, int err_fd, int exec_fd)
+static bool is_program(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
+}
+
+char *proc_find(const char *program)
+{
+    const char *path = getenv("PATH");
+    SCOPED_FREE char *dirs = xprintf("%s:/usr/sbin:/sbin", path != NULL ? path : "/usr/bin:/bin");
+    char *rest = dirs;
+
+    if (strchr(program, '/') != NULL) {
+        return is_program(program) ? xstrdup(program) : NULL;
+    }
+    for (char *dir = strsep(&rest, ":"); dir != NULL; dir = strsep(&rest, ":")) {
+        SCOPED_FREE char *file = xprintf("%s/%s", dir[0] != '\0' ? dir : ".", program);
+
+        if (is_program(file)) {
+            return TAKE(file);
+        }
+    }
+    return NULL;
+}
+
+static void child(const struct proc *proc, const char *path, pid_t parent, int out, int err_fd,
+                  int exec_fd)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     sigset_t none;
@@ -28,6 +56,7 @@ static void child(const struct proc *proc, pid_t parent, int out, int err_fd, in
         _exit(EXEC_FAILED);
     }
     (void)signal(SIGPIPE, SIG_DFL);
+    (void)signal(SIGXFSZ, SIG_DFL);
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     if (dup2(null, 0) < 0 || dup2(out >= 0 ? out : null, 1) < 0 || dup2(err_fd, 2) < 0) {
@@ -36,7 +65,7 @@ static void child(const struct proc *proc, pid_t parent, int out, int err_fd, in
     for (const char *const *env = proc->env; env != NULL && *env != NULL; env++) {
         (void)putenv((char *)*env);
     }
-    execvp(proc->argv[0], (char *const *)proc->argv);
+    execvp(path, (char *const *)proc->argv);
     os = errno;
     if (write(exec_fd, &os, sizeof(os)) < 0) {
         _exit(EXEC_FAILED);
@@ -69,7 +98,7 @@ static void drain(int *fd, struct buf *buf)
 /* Only the end of what a program says matters, and it may say gigabytes. */
 static void keep_tail(struct buf *buf)
 {
-    if (buf->size > 4 * STDERR_KEPT) {
+    if (buf->size > 4 * (size_t)STDERR_KEPT) {
         memmove(buf->data, buf->data + buf->size - STDERR_KEPT, STDERR_KEPT + 1);
         buf->size = STDERR_KEPT;
     }
@@ -142,20 +171,31 @@ static int await(struct watch *watch)
     }
 }
 
+/* The end of it as one line: a message has no more. */
 static const char *tail(struct buf *said)
 {
-    char *text = said->data == NULL ? (buf_puts(said, ""), said->data) : said->data;
+    SCOPED(buf_done) struct buf line = {0};
+    char *rest;
 
-    while (said->size != 0 && text[said->size - 1] == '\n') {
-        text[--said->size] = '\0';
+    buf_puts(said, "");
+    rest = said->data;
+    if (said->size > STDERR_KEPT) {
+        rest += said->size - STDERR_KEPT;
     }
-    return said->size > STDERR_KEPT ? text + said->size - STDERR_KEPT : text;
+    for (const char *part; (part = strsep(&rest, "\r\n")) != NULL;) {
+        if (part[0] != '\0') {
+            buf_printf(&line, "%s%s", line.size != 0 ? "; " : "", part);
+        }
+    }
+    buf_clear(said);
+    buf_puts(said, line.size != 0 ? line.data : "");
+    return said->data;
 }
 
 static int judge(const struct proc *proc, int status, bool late, int exec_errno, struct buf *said,
                  struct error *err)
 {
-    const char *name = proc->argv[0];
+    const char *name = proc->argv[0], *words;
 
     if (exec_errno != 0) {
         errno = exec_errno;
@@ -170,14 +210,15 @@ static int judge(const struct proc *proc, int status, bool late, int exec_errno,
         return fail(err, FAIL_ERROR, "'%s' did not end within %g s", name,
                     proc->timeout_ms / 1000.0);
     }
+    words = tail(said);
     if (WIFSIGNALED(status)) {
         return fail(err, FAIL_ERROR, "'%s' was killed by signal %d (%s)%s%s", name,
-                    WTERMSIG(status), strsignal(WTERMSIG(status)), said->size != 0 ? ": " : "",
-                    tail(said));
+                    WTERMSIG(status), strsignal(WTERMSIG(status)), words[0] != '\0' ? ": " : "",
+                    words);
     }
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
         return fail(err, FAIL_ERROR, "'%s' ended with status %d%s%s", name, WEXITSTATUS(status),
-                    said->size != 0 ? ": " : "", tail(said));
+                    words[0] != '\0' ? ": " : "", words);
     }
     return 0;
 }
@@ -204,6 +245,7 @@ static void close_ends(int pipes[3][2], int end)
 int proc_run(const struct proc *proc, struct error *err)
 {
     SCOPED(buf_done) struct buf said = {0};
+    SCOPED_FREE char *path = proc_find(proc->argv[0]);
     struct watch watch = {.deadline_ms =
                               proc->timeout_ms != 0 ? now_ms() + proc->timeout_ms : INT64_MAX};
     int pipes[3][2] = {{-1, -1}, {-1, -1}, {-1, -1}}; /* stdout, stderr, why exec failed */
@@ -212,7 +254,9 @@ int proc_run(const struct proc *proc, struct error *err)
 
     watch.pid = open_pipes(proc, pipes) < 0 ? -1 : fork();
     if (watch.pid == 0) {
-        child(proc, parent, pipes[0][1], pipes[1][1], pipes[2][1]);
+        /* What is not found is tried all the same: the system says best why not. */
+        child(proc, path != NULL ? path : proc->argv[0], parent, pipes[0][1], pipes[1][1],
+              pipes[2][1]);
     }
     if (watch.pid < 0) {
         fail_os(err, "run '%s'", proc->argv[0]);

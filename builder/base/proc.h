@@ -7,11 +7,17 @@
 #include "base/fail.h"
 
 struct proc {
-    const char *const *argv; /* NULL-terminated; argv[0] is looked up in PATH */
+    const char *const *argv; /* NULL-terminated; argv[0] is looked up by proc_find */
     const char *const *env;  /* NAME=VALUE set on top of the environment; NULL for none */
     struct buf *output;      /* collects stdout; NULL sends it to /dev/null */
     unsigned timeout_ms;     /* 0 for none */
 };
+
+/*
+ * The path of an executable: PROGRAM itself when it has a slash, else from PATH, /usr/sbin or /sbin
+ * (which an ordinary user's PATH does not name); NULL when there is none. The caller frees it.
+ */
+char *proc_find(const char *program);
 
 /*
  * Runs PROC to its end. Signals other than SIGKILL reach it unblocked; it is killed when the user

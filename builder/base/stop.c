@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <unistd.h>
 
+#include "base/scope.h"
+
 static atomic_bool requested;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static void (*waker)(void *data);
@@ -33,16 +35,27 @@ static void *take_signals(void *set)
     return NULL;
 }
 
+static bool is_ignored(int number)
+{
+    struct sigaction action;
+
+    return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
 void stop_init(void)
 {
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
     static sigset_t set;
     pthread_t thread;
 
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN);
     sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
+    for (size_t i = 0; i < COUNT(numbers); i++) {
+        if (!is_ignored(numbers[i])) {
+            sigaddset(&set, numbers[i]);
+        }
+    }
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
     if (pthread_create(&thread, NULL, take_signals, &set) == 0) {
         (void)pthread_detach(thread);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * SIGINT and SIGTERM. They are blocked in every thread and taken by one that sets a flag and calls
- * whoever can end a blocking call early; the work then fails the ordinary way and cleans up.
+ * whoever can end a blocking call early; the work then fails the ordinary way and cleans up. SIGHUP
+ * is taken like them, and any of the three that was ignored at the start (nohup, a job in the
+ * background of a script) stays so. SIGPIPE and SIGXFSZ are ignored: the write fails, and says why.
  */
 #ifndef BASE_STOP_H
 #define BASE_STOP_H

@@ -79,6 +79,18 @@ bool text_is_utf8(const char *text, size_t size)
     return true;
 }
 
+bool text_starts(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+bool text_ends(const char *text, const char *suffix)
+{
+    size_t size = strlen(text), end = strlen(suffix);
+
+    return size >= end && memcmp(text + size - end, suffix, end) == 0;
+}
+
 /* Edit distance with transpositions (optimal string alignment), for words of at most 63 bytes. */
 static unsigned distance(const char *a, const char *b)
 {

@@ -21,6 +21,10 @@ void text_escape(struct buf *buf, const char *text, size_t size, bool keep_newli
 /* True when SIZE bytes of TEXT are valid UTF-8 (no surrogates, no overlong forms). */
 bool text_is_utf8(const char *text, size_t size);
 
+/* True when TEXT begins, or ends, so. */
+bool text_starts(const char *text, const char *prefix);
+bool text_ends(const char *text, const char *suffix);
+
 /* The word of WORDS (NULL-terminated) that WORD most likely meant, or NULL when none is near. */
 const char *text_nearest(const char *word, const char *const *words);
 

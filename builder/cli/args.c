@@ -135,7 +135,7 @@ static int unknown_option(struct parse *parse, const char *word, struct error *e
         names[n++] = row->name;
     }
     fail(err, FAIL_USAGE, "unknown option '%s'", word);
-    near = strncmp(word, "--", 2) == 0 ? text_nearest(word + 2, names) : NULL;
+    near = text_starts(word, "--") ? text_nearest(word + 2, names) : NULL;
     if (near != NULL) {
         return fail_hint(err, "did you mean '--%s'?", near);
     }

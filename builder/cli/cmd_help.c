@@ -20,7 +20,7 @@ static int run(const struct invocation *invocation, struct error *err)
         return fail_hint(err, "'kiln help' lists the commands");
     }
     args_help(command, &text);
-    ui_print(invocation->ui, "%s", text.data);
+    ui_text(invocation->ui, text.data);
     return 0;
 }
 

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/scope.h"
 #include "base/text.h"
 #include "cli/cmd.h"
@@ -26,7 +27,7 @@ static int run_pack(const struct invocation *invocation, struct error *err)
     const char *output = invocation->values[PACK_OUTPUT], *to = invocation->values[PACK_TO];
     const char *time = invocation->values[PACK_EPOCH];
     uint8_t digest[HASH_SIZE];
-    char hex[HASH_HEX_MAX];
+    char hex[HASH_HEX_MAX], stamp[TEXT_TIME_MAX], bytes[TEXT_SIZE_MAX];
     int64_t epoch = 0;
     uint64_t size;
 
@@ -40,6 +41,9 @@ static int run_pack(const struct invocation *invocation, struct error *err)
                        &size, err) < 0) {
         return -1;
     }
+    ui_detail(invocation->ui, "packed '%s' to '%s' of the image, times %s, %s",
+              invocation->arguments[0], to != NULL ? to : "/", text_time(epoch, stamp),
+              text_size(size, bytes));
     hash_hex(digest, hex);
     ui_print(invocation->ui, "%s  %s\n", hex, output);
     ui_json(invocation->ui, json_pack("{s:s, s:o, s:s, s:I}", "event", "packed", "path",
@@ -139,26 +143,52 @@ static int show_layer(struct ui *ui, struct layer *layer, struct error *err)
     return 0;
 }
 
+static bool is_regular(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* A manifest.json as 'docker save' writes it; many a config tree has one of its own. */
+static bool is_docker_manifest(const char *path)
+{
+    json_t *list = is_regular(path) ? json_load_file(path, 0, NULL) : NULL;
+    const json_t *first = json_array_get(list, 0);
+    bool is = json_is_string(json_object_get(first, "Config")) &&
+              json_is_array(json_object_get(first, "Layers"));
+
+    json_decref(list);
+    return is;
+}
+
+/* A directory is a config tree unless it holds an image. */
+static bool is_config_tree(const char *path)
+{
+    SCOPED_FREE char *layout = file_join(path, "oci-layout");
+    SCOPED_FREE char *index = file_join(path, "index.json");
+    SCOPED_FREE char *docker = file_join(path, "manifest.json");
+    struct stat st;
+
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode) &&
+           !(is_regular(layout) && is_regular(index)) && !is_docker_manifest(docker);
+}
+
 static int run_show(const struct invocation *invocation, struct error *err)
 {
     const char *path = invocation->arguments[0], *word = invocation->values[SHOW_ARCHITECTURE];
     struct profile_layer spec = {.name = (char *)path, .path = (char *)path, .to = (char *)"/"};
-    SCOPED_FREE char *oci = xprintf("%s/oci-layout", path),
-                     *docker = xprintf("%s/manifest.json", path);
     SCOPED(layer_freep) struct layer *layer = NULL;
     enum architecture architecture = ARCH_X86_64;
-    struct stat st;
 
     if (word != NULL && strcmp(word, "aarch64") == 0) {
         architecture = ARCH_AARCH64;
     } else if (word != NULL && strcmp(word, "x86_64") != 0) {
         return fail(err, FAIL_USAGE, "--architecture is x86_64 or aarch64, not '%s'", word);
     }
-    /* A directory is a config tree unless it holds an image. */
-    spec.kind =
-        stat(path, &st) == 0 && S_ISDIR(st.st_mode) && stat(oci, &st) < 0 && stat(docker, &st) < 0
-            ? LAYER_DIRECTORY
-            : LAYER_ARCHIVE;
+    spec.kind = is_config_tree(path) ? LAYER_DIRECTORY : LAYER_ARCHIVE;
+    ui_detail(invocation->ui, "reading '%s' as %s", path,
+              spec.kind == LAYER_DIRECTORY ? "a config tree" : "an archive or image");
     if (layer_open(&spec, architecture, &layer, err) < 0) {
         return -1;
     }

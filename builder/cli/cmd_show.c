@@ -73,18 +73,18 @@ static int run(const struct invocation *invocation, struct error *err)
 {
     SCOPED(json_done) json_t *manifest = NULL;
     struct ui *ui = invocation->ui;
-    const json_t *disk;
+    const json_t *disk, *engine;
 
     if (manifest_read(invocation->arguments[0], &manifest, err) < 0) {
         return -1;
     }
     disk = json_object_get(manifest, "disk");
+    engine = json_object_get(manifest, "engine");
     ui_print(ui, "image         %s %s, %s\n", text(manifest, "name"), text(manifest, "version"),
              text(manifest, "architecture"));
     ui_print(ui, "seed          %s\n", text(manifest, "seed"));
     ui_print(ui, "epoch         %s\n", text(manifest, "epoch"));
-    ui_print(ui, "engine        %s (%s)\n", text(manifest, "engine"),
-             text(manifest, "engine_detail"));
+    ui_print(ui, "engine        %s (%s)\n", text(engine, "name"), text(engine, "detail"));
     ui_print(ui, "boot          %s\n", text(manifest, "boot"));
     ui_print(ui, "disk          %s\n", text(disk, "digest"));
     show_partitions(ui, disk);

@@ -50,28 +50,16 @@ static const struct platform platforms[] = {
 
 static const char bios_dir[] = "usr/lib/grub/i386-pc";
 
-static bool has_prefix(const char *text, const char *prefix)
-{
-    return strncmp(text, prefix, strlen(prefix)) == 0;
-}
-
-static bool has_suffix(const char *text, const char *suffix)
-{
-    size_t length = strlen(text), tail = strlen(suffix);
-
-    return length >= tail && strcmp(text + length - tail, suffix) == 0;
-}
-
 /* GRUB's run-time modules and lists: what grub-install copies next to grub.cfg. */
 static bool is_module(const char *name)
 {
-    return has_suffix(name, ".mod") || has_suffix(name, ".lst") || has_suffix(name, ".o");
+    return text_ends(name, ".mod") || text_ends(name, ".lst") || text_ends(name, ".o");
 }
 
 bool boot_keeps(const char *path)
 {
-    if (has_prefix(path, bios_dir)) {
-        return is_module(path) || has_suffix(path, "/boot.img");
+    if (text_starts(path, bios_dir)) {
+        return is_module(path) || text_ends(path, "/boot.img");
     }
     for (size_t i = 0; i < COUNT(platforms); i++) {
         const struct platform *p = &platforms[i];
@@ -138,6 +126,21 @@ static bool is_plain(const char *name)
     return true;
 }
 
+/* What package managers and people put aside is no kernel to boot; update-grub skips it as well. */
+static bool is_set_aside(const char *name)
+{
+    static const char *const ends[] = {".old",       ".bak",     ".dpkg-new", ".dpkg-old",
+                                       ".dpkg-tmp",  ".rpmsave", ".rpmnew",   ".rpmorig",
+                                       ".dpkg-dist", "~"};
+
+    for (size_t i = 0; i < COUNT(ends); i++) {
+        if (text_ends(name, ends[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The newest kernel by version, as the image's update-grub would put it first. */
 static void find_kernel(const struct stack *stack, struct boot *boot)
 {
@@ -151,8 +154,9 @@ static void find_kernel(const struct stack *stack, struct boot *boot)
     for (const struct node *node = dir->children; node != NULL; node = node->next) {
         const char *release = node->name + sizeof(prefix) - 1;
 
-        if (node->inode->type == ENTRY_FILE && has_prefix(node->name, prefix) &&
-            is_plain(node->name) && (best == NULL || strverscmp(release, best) > 0)) {
+        if (node->inode->type == ENTRY_FILE && text_starts(node->name, prefix) &&
+            is_plain(node->name) && !is_set_aside(node->name) &&
+            (best == NULL || strverscmp(release, best) > 0)) {
             best = release;
         }
     }
@@ -160,6 +164,48 @@ static void find_kernel(const struct stack *stack, struct boot *boot)
         boot->kernel = xprintf("boot/%s%s", prefix, best);
         boot->initrd = find_initrd(stack, best);
     }
+}
+
+/* --- mount points ------------------------------------------------------------------------ */
+
+/* Every part of the path must be a directory itself: what is behind a symlink is another path. */
+static int check_mount(const struct plan_partition *part, const struct stack *stack,
+                       struct error *err)
+{
+    const char *mount = part->spec->mount;
+
+    for (const char *end = mount; *end != '\0';) {
+        SCOPED_FREE char *prefix = NULL;
+        const struct node *node;
+
+        end += strcspn(end + 1, "/") + 1;
+        prefix = xstrndup(mount, (size_t)(end - mount));
+        node = tree_find(stack->tree, prefix);
+        if (node != NULL && node->inode->type != ENTRY_DIRECTORY) {
+            fail(err, FAIL_ERROR,
+                 "layer '%s': '%s' is not a directory, but partition '%s' is mounted at '%s'",
+                 stack_owner(stack, node->inode), prefix + 1, part->spec->name, mount);
+            return fail_hint(err, "change the layer, or 'mount' of the partition");
+        }
+    }
+    return 0;
+}
+
+static int add_mounts(const struct plan *plan, struct stack *stack, struct error *err)
+{
+    for (size_t i = 0; i < plan->partition_count; i++) {
+        const struct plan_partition *part = &plan->partitions[i];
+
+        if (part->spec->mount == NULL) {
+            continue;
+        }
+        if (check_mount(part, stack, err) < 0 ||
+            (tree_find(stack->tree, part->spec->mount) == NULL &&
+             stack_add_directory(stack, part->spec->mount + 1, err) < 0)) {
+            return -1;
+        }
+    }
+    return 0;
 }
 
 /* --- fstab and GRUB's configuration ------------------------------------------------------ */
@@ -194,33 +240,72 @@ static void add_mount(struct buf *text, const char *mount)
     }
 }
 
+static void add_fstab_line(struct buf *text, const struct plan_partition *part)
+{
+    bool root = strcmp(part->spec->mount, "/") == 0;
+
+    buf_printf(text, "UUID=%s ", part->fs_id);
+    add_mount(text, part->spec->mount);
+    buf_printf(text, " %s %s 0 %d\n", filesystem_name(part->spec->filesystem),
+               part->spec->filesystem == FS_VFAT           ? "umask=0077"
+               : root && part->spec->filesystem == FS_EXT4 ? "rw,errors=remount-ro"
+                                                           : "defaults",
+               root ? 1 : 2);
+}
+
+/* A layer's own fstab stays if it has entries, so there must be no doubt what is in it. */
+static int check_fstab(const struct stack *stack, bool *ret_stays, struct error *err)
+{
+    const struct node *node = tree_find(stack->tree, "etc/fstab");
+
+    *ret_stays = false;
+    if (node == NULL || (node->inode->type == ENTRY_FILE && node->inode->size == 0)) {
+        return 0;
+    }
+    if (node->inode->type != ENTRY_FILE || node->inode->content == NULL) {
+        fail(err, FAIL_ERROR,
+             "layer '%s': 'etc/fstab' is a link or the like, not a file of its own",
+             stack_owner(stack, node->inode));
+        return fail_hint(err, "make it a plain file, or leave it out: kiln writes one");
+    }
+    *ret_stays = has_entries(node->inode);
+    return 0;
+}
+
 static int add_fstab(const struct plan *plan, struct stack *stack, struct error *err)
 {
-    const struct inode *present = find_kept(stack, "etc/fstab");
+    SCOPED_FREE const struct plan_partition **parts = NULL;
+    size_t count = plan_by_mount(plan, &parts);
     SCOPED(buf_done) struct buf text = {0};
+    bool stays;
 
-    if (present != NULL && has_entries(present)) {
+    if (check_fstab(stack, &stays, err) < 0) {
+        return -1;
+    }
+    if (stays) {
         return 0;
     }
     buf_puts(&text, "# <file system> <mount point> <type> <options> <dump> <pass>\n");
-    for (size_t i = 0; i < plan->partition_count; i++) {
-        const struct plan_partition *part = &plan->partitions[i];
-        const char *mount = part->spec->mount;
-        bool root;
-
-        if (mount == NULL) {
-            continue;
-        }
-        root = strcmp(mount, "/") == 0;
-        buf_printf(&text, "UUID=%s ", part->fs_id);
-        add_mount(&text, mount);
-        buf_printf(&text, " %s %s 0 %d\n", filesystem_name(part->spec->filesystem),
-                   part->spec->filesystem == FS_VFAT           ? "umask=0077"
-                   : root && part->spec->filesystem == FS_EXT4 ? "rw,errors=remount-ro"
-                                                               : "defaults",
-                   root ? 1 : 2);
+    for (size_t i = 0; i < count; i++) {
+        add_fstab_line(&text, parts[i]);
     }
     return stack_add_file(stack, "etc/fstab", 0644, text.data, text.size, err);
+}
+
+/* What follows START at the beginning of a line, or NULL. */
+static const char *find_line(const char *text, size_t size, const char *start)
+{
+    const char *at = text, *end = text + size;
+    size_t length = strlen(start);
+
+    while (at != NULL && (size_t)(end - at) >= length) {
+        if (memcmp(at, start, length) == 0) {
+            return at + length;
+        }
+        at = memchr(at, '\n', (size_t)(end - at));
+        at = at != NULL ? at + 1 : NULL;
+    }
+    return NULL;
 }
 
 /* PRETTY_NAME of os-release, only what is harmless between quotes; a new string. */
@@ -233,11 +318,11 @@ static char *os_name(const struct stack *stack)
     if (release == NULL) {
         release = find_kept(stack, "usr/lib/os-release");
     }
-    at = release == NULL ? NULL : memmem(release->content, release->size, "PRETTY_NAME=", 12);
+    at = release == NULL ? NULL : find_line(release->content, release->size, "PRETTY_NAME=");
     if (at != NULL) {
         const char *end = release->content + release->size;
 
-        for (at += 12; at < end && *at != '\n' && name.size < 64; at++) {
+        for (; at < end && *at != '\n' && name.size < 64; at++) {
             if (isalnum((unsigned char)*at) || strchr(" ./()_-", *at) != NULL) {
                 buf_putc(&name, *at);
             }
@@ -418,10 +503,16 @@ static int no_bios(const char *missing, struct error *err)
         err, "a layer needs grub-pc-bin and grub-common, or the profile 'firmware: [uefi]'");
 }
 
+/* GRUB's module for it. */
 static const char *grub_filesystem(const struct plan_partition *partition)
 {
-    return partition->spec->filesystem == FS_EXT4 ? "ext2"
-                                                  : filesystem_name(partition->spec->filesystem);
+    static const char *const modules[] = {[FS_NONE] = "",
+                                          [FS_EXT4] = "ext2",
+                                          [FS_XFS] = "xfs",
+                                          [FS_BTRFS] = "btrfs",
+                                          [FS_VFAT] = "fat"};
+
+    return modules[partition->spec->filesystem];
 }
 
 /*
@@ -451,23 +542,28 @@ static int prepare_bios(const struct plan *plan, struct stack *stack, struct boo
 {
     static const char *const tools[] = {"usr/bin/grub-mkimage", "usr/bin/grub2-mkimage"};
     struct place place = find_place(plan, "/boot/grub");
+    const struct inode *boot_image = find_kept(stack, "usr/lib/grub/i386-pc/boot.img");
     const char *tool = NULL;
 
     for (size_t i = 0; i < COUNT(tools) && tool == NULL; i++) {
         tool = is_file(stack, tools[i]) ? tools[i] : NULL;
     }
-    boot->boot_image = find_kept(stack, "usr/lib/grub/i386-pc/boot.img");
-    if (boot->boot_image == NULL) {
+    if (boot_image == NULL) {
         return no_bios("usr/lib/grub/i386-pc/boot.img", err);
     }
     if (tool == NULL) {
         return no_bios(tools[0], err);
     }
-    /* "(,gptN)" is partition N of the disk the firmware started: no identifier goes in. */
+    buf_add(&boot->boot_image, boot_image->content, boot_image->size);
+    /*
+     * "(,gptN)" is partition N of the disk the firmware started: no identifier goes in. /dev in
+     * there is the appliance's, so that the file is not on the disk.
+     */
     boot->core_command = xprintf(
-        "/%s -O i386-pc -d /%s -p '(,gpt%u)%s' biosdisk part_gpt %s search search_fs_uuid "
-        "normal configfile linux serial terminal echo test boot ls gzio minicmd halt reboot sleep "
-        "| base64 -w 0",
+        "/%s -O i386-pc -d /%s -p '(,gpt%u)%s' -o /dev/kiln-core biosdisk part_gpt %s search "
+        "search_fs_uuid normal configfile linux serial terminal echo test boot ls gzio minicmd "
+        "halt "
+        "reboot sleep && base64 -w 0 /dev/kiln-core",
         tool, bios_dir, place.partition->number, place.path, grub_filesystem(place.partition));
     return add_modules(stack, err);
 }
@@ -494,10 +590,10 @@ int boot_embed(int fd, const struct plan *plan, const struct boot *boot, const s
     uint8_t first[440];
 
     if (core->size < 2 * SECTOR_SIZE || sectors > UINT16_MAX ||
-        boot->boot_image->size != SECTOR_SIZE) {
+        boot->boot_image.size != SECTOR_SIZE) {
         return fail(err, FAIL_ERROR,
                     "GRUB's boot image or core image has an unlikely size (%llu and %zu bytes)",
-                    (unsigned long long)boot->boot_image->size, core->size);
+                    (unsigned long long)boot->boot_image.size, core->size);
     }
     if (sectors * SECTOR_SIZE > part->size_bytes) {
         return fail(err, FAIL_ERROR, "GRUB's core image needs %zu bytes, partition '%s' has %llu",
@@ -506,7 +602,7 @@ int boot_embed(int fd, const struct plan *plan, const struct boot *boot, const s
     memcpy(image, core->data, core->size);
     put64(image + 0x1f4, sector + 1);              /* the rest of the core image: first sector, */
     put16(image + 0x1fc, (uint16_t)(sectors - 1)); /* and how many */
-    memcpy(first, boot->boot_image->content, sizeof(first));
+    memcpy(first, boot->boot_image.data, sizeof(first));
     put64(first + 0x5c, sector); /* where the core image begins */
     put16(first + 0x66, 0x9090); /* no jump: trust the drive number in DL, as on any hard disk */
     if (file_pwrite(fd, first, sizeof(first), 0, name, err) < 0) {
@@ -524,7 +620,7 @@ int boot_prepare(const struct profile *profile, const struct plan *plan, struct 
 
     boot->bios = (profile->firmware & FIRMWARE_BIOS) != 0;
     boot->uefi = (profile->firmware & FIRMWARE_UEFI) != 0;
-    if (add_fstab(plan, stack, err) < 0) {
+    if (add_mounts(plan, stack, err) < 0 || add_fstab(plan, stack, err) < 0) {
         return -1;
     }
     if (boot->bios || boot->uefi) {
@@ -553,6 +649,7 @@ void boot_free(struct boot *boot)
         free(boot->kernel);
         free(boot->initrd);
         free(boot->core_command);
+        buf_done(&boot->boot_image);
         free(boot);
     }
 }

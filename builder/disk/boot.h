@@ -20,17 +20,17 @@ struct boot {
     char *kernel, *initrd;   /* paths in the image without a leading slash, or NULL */
     char
         *core_command; /* for sh in the image: writes the core image in base64; NULL without BIOS */
-    const struct inode *boot_image; /* GRUB's boot.img, kept in memory; NULL without BIOS */
+    struct buf boot_image; /* GRUB's boot.img; empty without BIOS */
 };
 
 /* Files whose content boot_prepare wants kept (a stack_keeps). */
 bool boot_keeps(const char *path);
 
 /*
- * Finds kernel and boot loaders in the tree and adds what the disk needs on top of it: fstab
- * (unless a layer brought one with entries), grub.cfg, GRUB's modules, the files of the ESP. A
- * profile with firmware must have a kernel and GRUB for each: an error otherwise, with what to
- * install.
+ * Finds kernel and boot loaders in the tree and adds what the disk needs on top of it: mount
+ * points, fstab (unless a layer brought one with entries), grub.cfg, GRUB's modules, the files of
+ * the ESP. A profile with firmware must have a kernel and GRUB for each: an error otherwise, with
+ * what to install. A mount point must not lie behind a symlink, where nobody would find it.
  */
 int boot_prepare(const struct profile *profile, const struct plan *plan, struct stack *stack,
                  struct boot **ret, struct error *err);

@@ -24,19 +24,26 @@ struct writing {
     int fd;
 };
 
-static const struct plan_partition *home_of(const struct plan *plan, const char *path)
+const struct plan_partition *disk_home(const struct plan *plan, const struct node *node,
+                                       struct buf *path)
 {
-    SCOPED_FREE char *absolute = strcmp(path, ".") == 0 ? xstrdup("/") : xprintf("/%s", path);
+    SCOPED(buf_done) struct buf absolute = {0};
+    size_t start = path->size;
 
-    return plan_mount(plan, absolute);
+    node_path(node, path);
+    buf_putc(&absolute, '/');
+    if (node->parent != NULL) {
+        buf_puts(&absolute, path->data + start);
+    }
+    return plan_mount(plan, absolute.data);
 }
 
-bool disk_is_vfat(const struct plan *plan, const char *path)
+bool disk_is_vfat(const struct plan *plan, const struct node *node)
 {
-    const struct plan_partition *home = home_of(plan, path);
+    SCOPED(buf_done) struct buf path = {0};
+    const struct plan_partition *home = disk_home(plan, node, &path);
 
-    return home != NULL && home->spec->filesystem == FS_VFAT &&
-           strcmp(home->spec->mount + 1, path) != 0;
+    return home->spec->filesystem == FS_VFAT && strcmp(home->spec->mount + 1, path.data) != 0;
 }
 
 /* The name of PATH (below the mount point) on its own file system, without a leading slash. */
@@ -94,7 +101,7 @@ static int open_fats(struct writing *writing, struct error *err)
 /* --- does it fit ------------------------------------------------------------------------- */
 
 struct need {
-    uint64_t blocks, inodes, bytes;
+    uint64_t blocks, inodes;
 };
 
 struct needs {
@@ -119,18 +126,15 @@ static int add_need(void *data, struct node *node, struct error *err)
     struct needs *needs = data;
     const struct inode *inode = node->inode;
     SCOPED(buf_done) struct buf path = {0};
-    const struct plan_partition *home;
+    const struct plan_partition *home = disk_home(needs->disk->plan, node, &path);
     struct need *need;
 
     (void)err;
-    node_path(node, &path);
-    home = home_of(needs->disk->plan, path.data);
-    if (home == NULL || inode->first != node) {
+    if (inode->first != node) {
         return 0;
     }
     need = &needs->by_partition[home->number - 1];
     need->inodes++;
-    need->bytes += inode->data_bytes;
     need->blocks += (inode->data_bytes + EXT4_BLOCK - 1) / EXT4_BLOCK + inode->extent_count;
     if (inode->type == ENTRY_DIRECTORY) {
         need->blocks += directory_blocks(node);
@@ -222,10 +226,8 @@ static int put_file(void *data, const struct inode *inode, struct error *err)
 {
     struct writing *writing = data;
     SCOPED(buf_done) struct buf path = {0};
-    const struct plan_partition *home;
+    const struct plan_partition *home = disk_home(writing->disk->plan, inode->first, &path);
 
-    node_path(inode->first, &path);
-    home = home_of(writing->disk->plan, path.data);
     writing->current = writing->fats[home->number - 1];
     if (writing->current == NULL) {
         return writing->ops->file(writing->engine, inode, err);
@@ -259,11 +261,10 @@ static int put_on_fat(void *data, struct node *node, struct error *err)
     const struct plan_partition *home;
     struct fat *fat;
 
-    node_path(node, &path);
-    if (!disk_is_vfat(writing->disk->plan, path.data)) {
+    if (!disk_is_vfat(writing->disk->plan, node)) {
         return 0;
     }
-    home = home_of(writing->disk->plan, path.data);
+    home = disk_home(writing->disk->plan, node, &path);
     fat = writing->fats[home->number - 1];
     if (inode->type == ENTRY_DIRECTORY) {
         return fat_directory(fat, inside(home, path.data), inode->mtime, err);

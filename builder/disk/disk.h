@@ -26,14 +26,20 @@ struct disk {
     struct ui *ui;
 };
 
-/* True when the tree's file at PATH (relative, as node_path gives it) belongs on a FAT partition.
+/*
+ * The partition NODE lives on (never NULL: the root is one); its path, as node_path gives it, is
+ * appended to PATH. A mount point is the root of what is mounted there.
  */
-bool disk_is_vfat(const struct plan *plan, const char *path);
+const struct plan_partition *disk_home(const struct plan *plan, const struct node *node,
+                                       struct buf *path);
+
+/* True for what lies below a FAT mount point; the mount point itself is the parent's as well. */
+bool disk_is_vfat(const struct plan *plan, const struct node *node);
 
 /*
  * Refuses, by layer and path, what no engine could put on the file systems of the plan: a symlink,
- * device, xattr or foreign owner on FAT, a hard link from one file system to another, too many or
- * too large xattrs for ext4, a file larger than its partition. No I/O.
+ * device, xattr or foreign owner on FAT, a hard link from one file system to another, xattrs and
+ * times a file system cannot keep; and more bytes than a partition has. No I/O.
  */
 int disk_check(const struct disk *disk, struct error *err);
 

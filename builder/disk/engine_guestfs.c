@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +38,7 @@ struct sentry {
     bool running;
     atomic_bool stop, full;
     const char *where;
-    pid_t qemu;
+    struct guest *guest;
 };
 
 struct engine {
@@ -63,7 +62,7 @@ static void *watch_space(void *data)
     while (!atomic_load(&sentry->stop)) {
         if (statvfs(sentry->where, &st) == 0 && (uint64_t)st.f_bavail * st.f_frsize < SPACE_MIN) {
             atomic_store(&sentry->full, true);
-            (void)kill(sentry->qemu, SIGKILL);
+            guest_kill(sentry->guest);
             break;
         }
         (void)nanosleep(&pause, NULL);
@@ -71,11 +70,11 @@ static void *watch_space(void *data)
     return NULL;
 }
 
-static void sentry_start(struct sentry *sentry, const char *where, pid_t qemu)
+static void sentry_start(struct sentry *sentry, const char *where, struct guest *guest)
 {
     sentry->where = where;
-    sentry->qemu = qemu;
-    sentry->running = qemu > 0 && pthread_create(&sentry->thread, NULL, watch_space, sentry) == 0;
+    sentry->guest = guest;
+    sentry->running = pthread_create(&sentry->thread, NULL, watch_space, sentry) == 0;
 }
 
 static void sentry_stop(struct sentry *sentry)
@@ -141,10 +140,13 @@ static int tar_start(struct engine *engine, struct error *err)
     (void)fcntl(ends[1], F_SETPIPE_SZ, PIPE_BYTES); /* fewer switches; the default does as well */
     *tar = (struct tar){.engine = engine, .read_fd = ends[0], .write_fd = ends[1]};
     tar->pax = pax_new(pipe_sink, tar);
-    if (pthread_create(&tar->thread, NULL, run_tar, tar) != 0) {
+    errno = pthread_create(&tar->thread, NULL, run_tar, tar);
+    if (errno != 0) {
+        fail_os(err, "start a thread");
         (void)close(ends[0]);
         (void)close(ends[1]);
-        return fail(err, FAIL_ERROR, "start a thread");
+        pax_free(TAKE(tar->pax));
+        return -1;
     }
     tar->running = true;
     return 0;
@@ -247,13 +249,8 @@ static int put_rest(void *data, struct node *node, struct error *err)
 {
     struct engine *engine = data;
     const struct inode *inode = node->inode;
-    SCOPED(buf_done) struct buf path = {0};
 
-    if (inode->type == ENTRY_DIRECTORY) {
-        return 0;
-    }
-    node_path(node, &path);
-    if (disk_is_vfat(engine->disk->plan, path.data)) {
+    if (inode->type == ENTRY_DIRECTORY || disk_is_vfat(engine->disk->plan, node)) {
         return 0;
     }
     if (inode->first != node) {
@@ -271,11 +268,9 @@ struct nodes {
 static int collect_directory(void *data, struct node *node, struct error *err)
 {
     struct nodes *nodes = data;
-    SCOPED(buf_done) struct buf path = {0};
 
     (void)err;
-    node_path(node, &path);
-    if (node->inode->type == ENTRY_DIRECTORY && !disk_is_vfat(nodes->plan, path.data)) {
+    if (node->inode->type == ENTRY_DIRECTORY && !disk_is_vfat(nodes->plan, node)) {
         grow(&nodes->items, nodes->count, &nodes->space, sizeof(*nodes->items));
         nodes->items[nodes->count++] = node;
     }
@@ -297,11 +292,21 @@ static int put_directories(struct engine *engine, struct error *err)
 
 /* --- file systems ------------------------------------------------------------------------ */
 
+/*
+ * The only drive is the first one in the names of libguestfs's calls, which it translates; inside
+ * the appliance it may be called anything.
+ */
+static char *device_of(const struct plan_partition *part)
+{
+    return xprintf("/dev/sda%u", part->number);
+}
+
 /* ext4 was made on the host; the others have no tool that works inside a partition of a file. */
 static int make_filesystem(struct engine *engine, const struct plan_partition *part,
-                           const char *device, struct error *err)
+                           struct error *err)
 {
     guestfs_h *g = guest_handle(engine->guest);
+    SCOPED_FREE char *device = device_of(part);
     const char *name = filesystem_name(part->spec->filesystem);
     SCOPED_FREE char *doing =
         xprintf("make the %s file system of partition '%s'", name, part->spec->name);
@@ -318,9 +323,10 @@ static int make_filesystem(struct engine *engine, const struct plan_partition *p
 }
 
 static int mount_filesystem(struct engine *engine, const struct plan_partition *part,
-                            const char *device, struct error *err)
+                            struct error *err)
 {
     guestfs_h *g = guest_handle(engine->guest);
+    SCOPED_FREE char *device = device_of(part);
     SCOPED_FREE char *doing = xprintf("mount partition '%s'", part->spec->name);
     /* Inode tables are holes, which are zeros: the kernel need not write them. */
     const char *options = part->spec->filesystem == FS_EXT4 ? "noatime,noinit_itable" : "noatime";
@@ -334,41 +340,25 @@ static int mount_filesystem(struct engine *engine, const struct plan_partition *
     return 0;
 }
 
-static int by_mount(const void *a, const void *b)
+static bool is_fat_or_none(const struct plan_partition *part)
 {
-    const struct plan_partition *x = *(const struct plan_partition *const *)a;
-    const struct plan_partition *y = *(const struct plan_partition *const *)b;
-
-    return strcmp(x->spec->mount, y->spec->mount);
+    return part->spec->filesystem == FS_NONE || part->spec->filesystem == FS_VFAT;
 }
 
-/* Sorted by mount point, a file system comes after the one it is mounted on. */
 static int prepare_filesystems(struct engine *engine, struct error *err)
 {
     const struct plan *plan = engine->disk->plan;
-    SCOPED_FREE const struct plan_partition **parts =
-        xcalloc(plan->partition_count, sizeof(*parts));
-    size_t count = 0;
+    SCOPED_FREE const struct plan_partition **parts = NULL;
+    size_t count = plan_by_mount(plan, &parts);
 
     for (size_t i = 0; i < plan->partition_count; i++) {
-        const struct plan_partition *part = &plan->partitions[i];
-        SCOPED_FREE char *device = xprintf("/dev/sda%u", part->number);
-
-        if (part->spec->filesystem == FS_NONE || part->spec->filesystem == FS_VFAT) {
-            continue;
-        }
-        if (make_filesystem(engine, part, device, err) < 0) {
+        if (!is_fat_or_none(&plan->partitions[i]) &&
+            make_filesystem(engine, &plan->partitions[i], err) < 0) {
             return -1;
         }
-        if (part->spec->mount != NULL) {
-            parts[count++] = part;
-        }
     }
-    qsort(parts, count, sizeof(*parts), by_mount);
     for (size_t i = 0; i < count; i++) {
-        SCOPED_FREE char *device = xprintf("/dev/sda%u", parts[i]->number);
-
-        if (mount_filesystem(engine, parts[i], device, err) < 0) {
+        if (!is_fat_or_none(parts[i]) && mount_filesystem(engine, parts[i], err) < 0) {
             return -1;
         }
     }
@@ -427,9 +417,7 @@ static void engine_free(struct engine *engine)
     }
     if (engine->tar.running) {
         /* Somebody gave up half-way: the appliance need not finish what it was told. */
-        if (engine->sentry.qemu > 0) {
-            (void)kill(engine->sentry.qemu, SIGKILL);
-        }
+        guest_kill(engine->guest);
         (void)tar_join(engine, &ignored);
     }
     sentry_stop(&engine->sentry);
@@ -466,7 +454,8 @@ static int engine_begin(const struct disk *disk, struct engine **ret, struct err
     if (guest_launch(&options, &engine->guest, err) < 0) {
         return -1;
     }
-    sentry_start(&engine->sentry, disk->temporary, guestfs_get_pid(guest_handle(engine->guest)));
+    ui_detail(disk->ui, "the appliance runs by %s", guest_accelerator(engine->guest));
+    sentry_start(&engine->sentry, disk->temporary, engine->guest);
     if (ask_kernel(engine, err) < 0 || prepare_filesystems(engine, err) < 0) {
         return -1;
     }

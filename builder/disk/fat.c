@@ -281,11 +281,12 @@ void fat_free(struct fat *fat)
 
 int fat_directory(struct fat *fat, const char *path, int64_t mtime, struct error *err)
 {
-    struct fat_node *node;
+    struct fat_node *node = NULL;
 
     if (add(fat, path, mtime, &node, err) < 0) {
         return -1;
     }
+    assert(node != NULL);
     node->directory = true;
     node->entry_count = 2;
     return 0;
@@ -294,15 +295,18 @@ int fat_directory(struct fat *fat, const char *path, int64_t mtime, struct error
 int fat_file(struct fat *fat, const char *path, int64_t mtime, uint64_t size, struct error *err)
 {
     char text[TEXT_SIZE_MAX];
-    struct fat_node *node;
+    struct fat_node *node = NULL;
 
     if (size > UINT32_MAX) {
         return fail(err, FAIL_ERROR,
                     "partition '%s': '%s' has %s; FAT holds files of less than 4 GiB", fat->name,
                     path, text_size(size, text));
     }
-    if (add(fat, path, mtime, &node, err) < 0 ||
-        (size != 0 && fat_allocate(fat, path, size, &node->first_cluster, err) < 0)) {
+    if (add(fat, path, mtime, &node, err) < 0) {
+        return -1;
+    }
+    assert(node != NULL);
+    if (size != 0 && fat_allocate(fat, path, size, &node->first_cluster, err) < 0) {
         return -1;
     }
     node->size_bytes = (uint32_t)size;

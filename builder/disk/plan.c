@@ -219,6 +219,29 @@ const struct plan_partition *plan_mount(const struct plan *plan, const char *pat
     return best;
 }
 
+static int by_mount(const void *a, const void *b)
+{
+    const struct plan_partition *x = *(const struct plan_partition *const *)a;
+    const struct plan_partition *y = *(const struct plan_partition *const *)b;
+
+    return strcmp(x->spec->mount, y->spec->mount);
+}
+
+size_t plan_by_mount(const struct plan *plan, const struct plan_partition ***ret)
+{
+    const struct plan_partition **parts = xcalloc(plan->partition_count, sizeof(*parts));
+    size_t count = 0;
+
+    for (size_t i = 0; i < plan->partition_count; i++) {
+        if (plan->partitions[i].spec->mount != NULL) {
+            parts[count++] = &plan->partitions[i];
+        }
+    }
+    qsort(parts, count, sizeof(*parts), by_mount);
+    *ret = parts;
+    return count;
+}
+
 void plan_gpt_guid(const struct uuid *uuid, uint8_t out[16])
 {
     static const uint8_t order[16] = {3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15};

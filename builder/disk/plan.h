@@ -48,6 +48,12 @@ const struct plan_partition *plan_find(const struct plan *plan, enum partition_t
 /* The partition whose mount point holds the absolute PATH (the longest that matches), or NULL. */
 const struct plan_partition *plan_mount(const struct plan *plan, const char *path);
 
+/*
+ * The partitions that are mounted, in the order of mounting: a file system comes after the one it
+ * is mounted on. A new array, freed by the caller; returns how many.
+ */
+size_t plan_by_mount(const struct plan *plan, const struct plan_partition ***ret);
+
 /* A UUID as GPT stores it: the first three fields little-endian (UEFI 2.10, appendix A). */
 void plan_gpt_guid(const struct uuid *uuid, uint8_t out[16]);
 

@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/scope.h"
+#include "base/text.h"
 
 /* Says that the virtual machine was started and ended before the appliance answered. */
 #define LAUNCH_FAILED "guestfs_launch failed"
@@ -18,15 +19,10 @@ static const char *const empty_words[] = {
     NULL,
 };
 
-static bool starts_with(const char *line, const char *start)
-{
-    return strncmp(line, start, strlen(start)) == 0;
-}
-
 static bool is_empty_words(const char *line)
 {
     for (const char *const *words = empty_words; *words != NULL; words++) {
-        if (starts_with(line, *words)) {
+        if (text_starts(line, *words)) {
             return true;
         }
     }
@@ -35,7 +31,7 @@ static bool is_empty_words(const char *line)
 
 static bool is_qemu(const char *line)
 {
-    return starts_with(line, "qemu") && strstr(line, "warning:") == NULL;
+    return text_starts(line, "qemu") && strstr(line, "warning:") == NULL;
 }
 
 static bool is_panic(const char *line)
@@ -46,8 +42,8 @@ static bool is_panic(const char *line)
 /* What a program that builds the appliance says, as opposed to what the appliance says. */
 static bool is_build(const char *line)
 {
-    return starts_with(line, "supermin: ") || starts_with(line, "cp: ") ||
-           starts_with(line, "tar: ") || strstr(line, "/boot/") != NULL;
+    return text_starts(line, "supermin: ") || text_starts(line, "cp: ") ||
+           text_starts(line, "tar: ") || strstr(line, "/boot/") != NULL;
 }
 
 static bool is_anything(const char *line)
@@ -63,7 +59,7 @@ static bool is_telling(const char *line)
         "You can also",       "into a bug",  NULL};
 
     for (const char *const *text = advice; *text != NULL; text++) {
-        if (starts_with(line, *text)) {
+        if (text_starts(line, *text)) {
             return false;
         }
     }
@@ -96,7 +92,7 @@ static char *shorten(char *line)
     while (length != 0 && strchr(". \t", whole[length - 1]) != NULL) {
         whole[--length] = '\0';
     }
-    if (starts_with(whole, "qemu-system-") && colon != NULL) {
+    if (text_starts(whole, "qemu-system-") && colon != NULL) {
         return xprintf("qemu%s", colon);
     }
     return TAKE(whole);
@@ -161,7 +157,7 @@ static char *path_in(const char *line, const char *start)
 /* libguestfs looks at qemu ("stat: PATH: …") and asks it for its options before it uses it. */
 static bool is_about_qemu(const char *line)
 {
-    return (starts_with(line, "stat: /") && strstr(line, "No such file") != NULL &&
+    return (text_starts(line, "stat: /") && strstr(line, "No such file") != NULL &&
             strstr(line, ".guestfs-") == NULL) ||
            (strstr(line, "qemu") != NULL &&
             (strstr(line, "error status 126") != NULL || strstr(line, "error status 127") != NULL));
@@ -211,7 +207,7 @@ static size_t call_prefix(const char *text)
 {
     size_t length = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_");
 
-    return length != 0 && isalpha((unsigned char)text[0]) && starts_with(text + length, ": ")
+    return length != 0 && isalpha((unsigned char)text[0]) && text_starts(text + length, ": ")
                ? length + 2
                : 0;
 }
@@ -222,7 +218,7 @@ char *cause_trim(const char *message)
     SCOPED(buf_done) struct buf out = {0};
 
     for (const char *const *prefix = prefixes; *prefix != NULL; prefix++) {
-        message += starts_with(message, *prefix) ? strlen(*prefix) : 0;
+        message += text_starts(message, *prefix) ? strlen(*prefix) : 0;
     }
     message += call_prefix(message);
     buf_puts(&out, "");

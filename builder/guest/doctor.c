@@ -78,7 +78,7 @@ static void look_at_environment(struct list *list)
     SCOPED(buf_done) struct buf found = {0};
 
     for (char **name = environ; *name != NULL; name++) {
-        if (strncmp(*name, "LIBGUESTFS_", 11) == 0 || strncmp(*name, "SUPERMIN_", 9) == 0) {
+        if (text_starts(*name, "LIBGUESTFS_") || text_starts(*name, "SUPERMIN_")) {
             buf_printf(&found, "%s%s", found.size != 0 ? ", " : "", *name);
         }
     }
@@ -223,28 +223,12 @@ static void look_at_libraries(struct list *list, guestfs_h *handle)
         guestfs_free_version(version);
     }
     add(list, "libarchive", DOCTOR_OK,
-        xstrdup(strncmp(archive, "libarchive ", 11) == 0 ? archive + 11 : archive), NULL);
+        xstrdup(text_starts(archive, "libarchive ") ? archive + strlen("libarchive ") : archive),
+        NULL);
     add(list, "libyaml", DOCTOR_OK, xstrdup(yaml_get_version_string()), NULL);
     add(list, "zstd", DOCTOR_OK, xstrdup(ZSTD_versionString()), NULL);
     add(list, "jansson", DOCTOR_OK, xstrdup(jansson_version_str()), NULL);
     add(list, "OpenSSL", DOCTOR_OK, xstrdup(OpenSSL_version(OPENSSL_VERSION_STRING)), NULL);
-}
-
-/* The path of an executable: in $PATH, or where an ordinary user's PATH does not reach. */
-static char *find_program(const char *name)
-{
-    const char *path = getenv("PATH");
-    SCOPED_FREE char *dirs = xprintf("%s:/usr/sbin:/sbin", path != NULL ? path : "/usr/bin:/bin");
-    char *rest = dirs;
-
-    for (char *dir = strsep(&rest, ":"); dir != NULL; dir = strsep(&rest, ":")) {
-        SCOPED_FREE char *file = xprintf("%s/%s", dir[0] != '\0' ? dir : ".", name);
-
-        if (access(file, X_OK) == 0) {
-            return TAKE(file);
-        }
-    }
-    return NULL;
 }
 
 /* PROGRAM's first line for FLAG, or its path when it says nothing. */
@@ -267,7 +251,7 @@ static char *program_version(const char *path, const char *flag)
 static void look_at_program(struct list *list, const char *what, const char *flag, int without,
                             const char *package)
 {
-    SCOPED_FREE char *path = find_program(what);
+    SCOPED_FREE char *path = proc_find(what);
 
     if (path == NULL) {
         add(list, what, without, xstrdup("not found"), advise(package));
@@ -353,7 +337,7 @@ static bool is_listed(const char *dir, const char *package)
 static void look_at_filesystem(struct list *list, const char *what, const char *appliance,
                                const char *package, const char *program, const char *install)
 {
-    SCOPED_FREE char *path = find_program(program);
+    SCOPED_FREE char *path = proc_find(program);
 
     if (is_listed(appliance, package) && path != NULL) {
         add(list, what, DOCTOR_OK, xprintf("%s in the appliance", program), NULL);

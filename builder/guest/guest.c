@@ -121,15 +121,18 @@ static char *kvm_cause(const struct launch_report *report)
     return cause_may_be_kvm(&cause) ? cause_line(&cause) : NULL;
 }
 
-/* Called by the signal thread; no libguestfs call is possible while another thread is in one. */
-static void wake(void *data)
+void guest_kill(struct guest *guest)
 {
-    const struct guest *guest = data;
-
     /* The descriptor tells whether the number still means this process. */
     if (guest->pid_fd >= 0 && pidfd_send_signal(guest->pid_fd, 0, NULL, 0) == 0) {
         launch_kill(guest->pid);
     }
+}
+
+/* Called by the signal thread; no libguestfs call is possible while another thread is in one. */
+static void wake(void *data)
+{
+    guest_kill(data);
 }
 
 /* True when process PID has the KVM device open: qemu may give it up by itself. */

@@ -59,6 +59,12 @@ const char *guest_accelerator(const struct guest *guest);
 /* The last libguestfs error as ours: "DOING: what libguestfs says". Interrupted says so instead. */
 int guest_fail(struct guest *guest, struct error *err, const char *doing);
 
+/*
+ * Ends the appliance at once: a call that is blocked in libguestfs fails. From any thread, but not
+ * while another is in guest_shutdown or guest_close.
+ */
+void guest_kill(struct guest *guest);
+
 /* Unmounts everything, shuts the appliance down and checks that all of it worked. */
 int guest_shutdown(struct guest *guest, struct error *err);
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/text.h"
 
 #define LINKS_LIMIT 8
 
@@ -37,7 +38,7 @@ void container_done(struct container *container)
 
 static const char *skip_dots(const char *path)
 {
-    while (strncmp(path, "./", 2) == 0) {
+    while (text_starts(path, "./")) {
         path += 2;
     }
     return path;
@@ -45,11 +46,8 @@ static const char *skip_dots(const char *path)
 
 static bool is_inside(const char *path)
 {
-    size_t length = strlen(path);
-
     return path[0] != '\0' && path[0] != '/' && strcmp(path, "..") != 0 &&
-           strncmp(path, "../", 3) != 0 && strstr(path, "/../") == NULL &&
-           (length < 3 || strcmp(path + length - 3, "/..") != 0);
+           !text_starts(path, "../") && strstr(path, "/../") == NULL && !text_ends(path, "/..");
 }
 
 static const struct place *find_place(const struct container *container, const char *path)
@@ -71,7 +69,7 @@ static char *link_path(const struct place *link)
     if (target[0] == '/') {
         return xstrdup(target + 1);
     }
-    while (strncmp(target, "../", 3) == 0 && strcmp(dir, ".") != 0) {
+    while (text_starts(target, "../") && strcmp(dir, ".") != 0) {
         char *up = file_dir(dir);
 
         target += 3;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/text.h"
 #include "layer/acl.h"
 #include "layer/peek.h"
 #include "layer/stream.h"
@@ -21,6 +22,10 @@
 #define XATTR_LIMIT (64u << 10) /* what Linux takes as one value */
 #define XATTR_NAME_LIMIT 255
 #define TARGET_LIMIT 4095
+/* Each run of a file with holes is remembered until the image is written. */
+#define RUNS_LIMIT 65536
+/* Bytes of one member before its data: libarchive gathers a cpio name of up to 4 GiB in memory. */
+#define HEADER_LIMIT (16u << 20)
 #define MARKER 512 /* zeros that end a tar; two such blocks should, one does for all readers */
 
 struct archive_reader {
@@ -35,10 +40,13 @@ struct archive_reader {
      */
     locale_t locale;
     bool ended;
+    bool in_header;
+    uint64_t header_from; /* uncompressed bytes read before it */
 
     struct archive_entry *entry; /* borrowed from ARCHIVE, NULL before the first */
     uint64_t size, expected;     /* of the entry's data: with and without holes */
     uint64_t given, next_offset;
+    unsigned runs; /* of data, between holes */
     bool has_data, drained;
     uint64_t entry_end; /* uncompressed offset */
 
@@ -69,6 +77,11 @@ static la_ssize_t pass(struct archive *archive, void *data, const void **ret)
 
     if (reader->failed.kind != FAIL_NONE) {
         return -1;
+    }
+    if (reader->in_header && stream_produced(reader->stream) - reader->header_from > HEADER_LIMIT) {
+        archive_set_error(archive, -1, "header");
+        return fail(&reader->failed, FAIL_ERROR, "%s: a header of more than %u MiB",
+                    label_of(reader), HEADER_LIMIT >> 20);
     }
     more = stream_read(reader->stream, ret, &size, &reader->failed);
     if (more < 0) {
@@ -132,7 +145,7 @@ static char *decode_name(const char *name)
     char *out = xstrdup(name), *to = out;
 
     while (*name != '\0') {
-        if (strncmp(name, "%3D", 3) == 0 || strncmp(name, "%25", 3) == 0) {
+        if (text_starts(name, "%3D") || text_starts(name, "%25")) {
             *to++ = name[1] == '3' ? '=' : '%';
             name += 3;
         } else {
@@ -148,9 +161,7 @@ static bool has_namespace(const char *name)
     static const char *const spaces[] = {"user.", "security.", "trusted.", "system."};
 
     for (size_t i = 0; i < COUNT(spaces); i++) {
-        size_t length = strlen(spaces[i]);
-
-        if (strncmp(name, spaces[i], length) == 0 && name[length] != '\0') {
+        if (text_starts(name, spaces[i]) && name[strlen(spaces[i])] != '\0') {
             return true;
         }
     }
@@ -438,6 +449,11 @@ static int check_piece(struct archive_reader *reader, uint64_t offset, size_t si
         return fail(err, FAIL_ERROR, "%s: '%s': data outside the file", label_of(reader),
                     archive_entry_pathname(reader->entry));
     }
+    if ((reader->given == 0 || offset != reader->next_offset) && ++reader->runs > RUNS_LIMIT) {
+        fail(err, FAIL_ERROR, "%s: '%s': more than %d runs of data between holes", label_of(reader),
+             archive_entry_pathname(reader->entry), RUNS_LIMIT);
+        return fail_hint(err, "pack it without holes (tar without --sparse)");
+    }
     reader->next_offset = end;
     reader->given += size;
     return 0;
@@ -546,7 +562,10 @@ static int next_header(struct archive_reader *reader, struct error *err)
     peek_start(&reader->peek, reader->entry_end);
     peek_block(reader);
     archive_clear_error(reader->archive);
+    reader->in_header = true;
+    reader->header_from = stream_produced(reader->stream);
     result = archive_read_next_header(reader->archive, &reader->entry);
+    reader->in_header = false;
     (void)uselocale(before);
     if (reader->failed.kind == FAIL_NONE && peek_check(&reader->peek, label_of(reader), err) < 0) {
         return -1;
@@ -575,6 +594,7 @@ static int archive_reader_next(struct reader *base, struct entry *ret, struct er
     }
     reader->drained = false;
     reader->size = reader->expected = reader->given = reader->next_offset = 0;
+    reader->runs = 0;
     return read_entry(reader, ret, err) < 0 ? -1 : 1;
 }
 

@@ -331,6 +331,9 @@ static int directory_data(struct reader *base, const void **ret_data, size_t *re
     if (reader->file < 0) {
         return 0;
     }
+    if (stop_check(err) < 0) {
+        return -1;
+    }
     do {
         got = read(reader->file, reader->buffer, STEP);
     } while (got < 0 && errno == EINTR);

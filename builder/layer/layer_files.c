@@ -148,12 +148,12 @@ static int open_part(struct layer *layer, unsigned part, struct reader **ret, st
     (void)err;
     reader->reader = (struct reader){&files_reader_ops, layer};
     reader->normal = normal_new();
-    reader->sorted = xcalloc(spec->file_count, sizeof(*reader->sorted));
+    reader->sorted = xcalloc(spec->file_count, sizeof(const struct profile_file *));
     for (size_t i = 0; i < spec->file_count; i++) {
         reader->sorted[i] = &spec->files[i];
     }
     if (spec->file_count > 1) {
-        qsort(reader->sorted, spec->file_count, sizeof(*reader->sorted), compare_paths);
+        qsort(reader->sorted, spec->file_count, sizeof(const struct profile_file *), compare_paths);
     }
     *ret = &reader->reader;
     return 0;

@@ -18,7 +18,13 @@
 
 #define DOCUMENT_LIMIT (4u << 20) /* what registries take */
 #define PARTS_LIMIT 1000
+/*
+ * Of one search for a manifest. The same index may be named over and over, so what a layout of a
+ * few kilobytes asks for is bounded as a whole, not for each document.
+ */
 #define NESTING_LIMIT 4
+#define INDEXES_LIMIT 100
+#define DESCRIPTORS_LIMIT 10000
 
 struct image;
 
@@ -124,7 +130,7 @@ static int parse_digest(const struct image *image, const char *document, const j
     if (text == NULL) {
         return damaged(image, document, "a digest is missing", err);
     }
-    if (strncmp(text, "sha256:", 7) != 0 || !hash_parse(text + 7, ret)) {
+    if (!text_starts(text, "sha256:") || !hash_parse(text + 7, ret)) {
         return fail(err, FAIL_ERROR, "%s: '%s': '%s' is not a SHA-256 digest", image->label,
                     document, text);
     }
@@ -171,6 +177,7 @@ struct choice {
     struct descriptor exact, other;
     unsigned exact_count, other_count; /* manifests for it, manifests that do not say */
     struct buf seen;                   /* platforms, for the message */
+    unsigned descriptors, indexes;     /* met so far, nested ones included */
 };
 
 static const char *architecture_in_go(enum architecture architecture)
@@ -216,31 +223,51 @@ static void choose_manifest(struct choice *choice, const json_t *json,
 }
 
 static int choose(const struct image *image, const char *document, const json_t *index,
+                  unsigned depth, struct choice *choice, struct error *err);
+
+static int choose_nested(const struct image *image, const struct descriptor *found, unsigned depth,
+                         struct choice *choice, struct error *err)
+{
+    SCOPED(scope_json) json_t *index = NULL;
+    SCOPED_FREE char *path = blob_path(found);
+
+    if (depth > NESTING_LIMIT) {
+        return fail(err, FAIL_ERROR, "%s: '%s': indexes nested more than %d deep", image->label,
+                    path, NESTING_LIMIT);
+    }
+    if (++choice->indexes > INDEXES_LIMIT) {
+        return fail(err, FAIL_ERROR, "%s: more than %d nested indexes", image->label,
+                    INDEXES_LIMIT);
+    }
+    return read_json(image, path, found, &index, err) < 0
+               ? -1
+               : choose(image, path, index, depth, choice, err);
+}
+
+static int choose(const struct image *image, const char *document, const json_t *index,
                   unsigned depth, struct choice *choice, struct error *err)
 {
     const json_t *manifests = json_object_get(index, "manifests"), *json;
     size_t i;
 
-    if (!json_is_array(manifests) || depth > NESTING_LIMIT) {
+    if (!json_is_array(manifests)) {
         return damaged(image, document, "not an image index", err);
     }
     json_array_foreach(manifests, i, json)
     {
-        struct descriptor found;
+        struct descriptor found = {.media = ""};
 
-        if (parse_descriptor(image, document, json, &found, err) < 0) {
+        if (++choice->descriptors > DESCRIPTORS_LIMIT) {
+            return fail(err, FAIL_ERROR, "%s: '%s': more than %d manifests", image->label, document,
+                        DESCRIPTORS_LIMIT);
+        }
+        if (stop_check(err) < 0 || parse_descriptor(image, document, json, &found, err) < 0) {
             return -1;
         }
-        if (is_index(found.media)) {
-            SCOPED(scope_json) json_t *nested = NULL;
-            SCOPED_FREE char *path = blob_path(&found);
-
-            if (read_json(image, path, &found, &nested, err) < 0 ||
-                choose(image, path, nested, depth + 1, choice, err) < 0) {
-                return -1;
-            }
-        } else {
+        if (!is_index(found.media)) {
             choose_manifest(choice, json, &found);
+        } else if (choose_nested(image, &found, depth + 1, choice, err) < 0) {
+            return -1;
         }
     }
     return 0;
@@ -330,7 +357,7 @@ static int check_layer_type(const struct image *image, const char *document,
 static int add_oci_part(struct image *image, const char *document, const json_t *json,
                         struct part *part, struct error *err)
 {
-    struct descriptor descriptor;
+    struct descriptor descriptor = {.media = ""};
     SCOPED_FD int fd = -1;
     uint64_t offset, size;
 
@@ -439,7 +466,7 @@ static int load_layout_version(const struct image *image, struct error *err)
         return -1;
     }
     version = json_string_value(json_object_get(layout, "imageLayoutVersion"));
-    if (version == NULL || strncmp(version, "1.", 2) != 0) {
+    if (version == NULL || !text_starts(version, "1.")) {
         return fail(err, FAIL_ERROR, "%s: OCI layout of version '%s', not 1", image->label,
                     version == NULL ? "" : version);
     }
@@ -469,7 +496,7 @@ static int load_oci(struct image *image, enum architecture architecture, struct 
 {
     SCOPED(scope_json) json_t *manifest = NULL;
     SCOPED(scope_json) json_t *config = NULL;
-    struct descriptor chosen, about;
+    struct descriptor chosen = {.media = ""}, about = chosen;
     SCOPED_FREE char *path = NULL;
 
     if (choose_from_layout(image, architecture, &chosen, err) < 0 ||

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "layer/stream.h"
 
 #define BLOCK_BYTES (32u << 10) /* per read: the members that matter are large */
@@ -38,7 +39,7 @@ static enum image_shape shape_below(const char *path, const char *slash)
 {
     const char *rest = slash + 1;
 
-    if (strncmp(path, "blobs/", 6) == 0) {
+    if (text_starts(path, "blobs/")) {
         const char *name = strchr(rest, '/');
 
         return rest[0] == '\0'                        ? SHAPE_OPEN
@@ -56,7 +57,7 @@ enum image_shape image_shape(const char *path)
 {
     const char *slash, *dot;
 
-    while (strncmp(path, "./", 2) == 0) {
+    while (text_starts(path, "./")) {
         path += 2;
     }
     slash = strchr(path, '/');
@@ -72,17 +73,30 @@ enum image_shape image_shape(const char *path)
     return SHAPE_OPEN;
 }
 
-int scan_packed_image(int fd, const char *label, bool *ret, struct error *err)
+static int start(const char *label, struct archive **ret, struct error *err)
 {
     SCOPED(free_archive) struct archive *archive = archive_read_new();
+
+    if (archive == NULL) {
+        return fail(err, FAIL_ERROR, "%s: libarchive does not start", label);
+    }
+    if (enable_archive(archive, archive_read_support_format_tar, label, err) < 0) {
+        return -1;
+    }
+    *ret = TAKE(archive);
+    return 0;
+}
+
+int scan_packed_image(int fd, const char *label, bool *ret, struct error *err)
+{
+    SCOPED(free_archive) struct archive *archive = NULL;
     struct archive_entry *entry;
     enum image_shape shape = SHAPE_OPEN;
 
     /* xz and bzip2 take long for what is almost never there: images come plain, gzip or zstd. */
-    if (archive == NULL ||
+    if (start(label, &archive, err) < 0 ||
         enable_archive(archive, archive_read_support_filter_gzip, label, err) < 0 ||
-        enable_archive(archive, archive_read_support_filter_zstd, label, err) < 0 ||
-        enable_archive(archive, archive_read_support_format_tar, label, err) < 0) {
+        enable_archive(archive, archive_read_support_filter_zstd, label, err) < 0) {
         return -1;
     }
     if (lseek(fd, 0, SEEK_SET) < 0) {
@@ -109,12 +123,11 @@ int scan_packed_image(int fd, const char *label, bool *ret, struct error *err)
 int scan_index(int fd, const char *label, int (*visit)(void *data, const struct member *member),
                void *data, struct error *err)
 {
-    SCOPED(free_archive) struct archive *archive = archive_read_new();
+    SCOPED(free_archive) struct archive *archive = NULL;
     struct archive_entry *entry;
     int result = ARCHIVE_OK;
 
-    if (archive == NULL ||
-        enable_archive(archive, archive_read_support_format_tar, label, err) < 0) {
+    if (start(label, &archive, err) < 0) {
         return -1;
     }
     if (lseek(fd, 0, SEEK_SET) < 0) {

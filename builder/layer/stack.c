@@ -7,8 +7,8 @@
 #include "base/buf.h"
 #include "base/stop.h"
 
-/* Nothing that is kept in memory is larger: boot loaders are a few MiB. */
-static const uint64_t KEPT_MAX = 16 << 20;
+/* Bytes that are kept in memory, all files together: boot loaders have some 12 MiB. */
+static const uint64_t KEPT_MAX = 32 << 20;
 
 int stack_open(const struct profile *profile, struct stack **ret, struct error *err)
 {
@@ -56,18 +56,24 @@ struct scan {
     stack_progress progress;
     void *data;
     uint64_t before; /* bytes of the layers already read */
+    uint64_t kept_bytes;
 };
 
-static void hash_zeros(struct hash *hash, uint64_t size)
+/* A hole may be terabytes: a user who has seen enough of it must be heard. */
+static int hash_zeros(struct hash *hash, uint64_t size, struct error *err)
 {
     static const char zeros[64 << 10];
 
     while (size != 0) {
         size_t piece = size < sizeof(zeros) ? (size_t)size : sizeof(zeros);
 
+        if (stop_check(err) < 0) {
+            return -1;
+        }
         hash_add(hash, zeros, piece);
         size -= piece;
     }
+    return 0;
 }
 
 /* Notes that SIZE bytes of data lie at OFFSET, growing the last run where they touch. */
@@ -98,43 +104,58 @@ static void settle_extents(struct inode *inode)
     }
 }
 
+/* A file with holes is not kept: nobody wants one. */
 static void keep(struct scan *scan, struct inode *inode)
 {
-    free(inode->content);
-    inode->content = NULL;
     if (scan->kept.size == inode->size) {
         inode->content = buf_take(&scan->kept);
     }
 }
 
-static bool is_kept(const struct scan *scan, const struct inode *inode)
+static int decide_kept(struct scan *scan, const struct inode *inode, bool *ret, struct error *err)
 {
     SCOPED(buf_done) struct buf path = {0};
 
-    if (scan->keeps == NULL || inode->size > KEPT_MAX || inode->names == NULL) {
-        return false;
+    *ret = false;
+    for (const struct node *name = inode->names; name != NULL && !*ret; name = name->same) {
+        buf_clear(&path);
+        node_path(name, &path);
+        *ret = scan->keeps != NULL && scan->keeps(path.data);
     }
-    node_path(inode->names, &path);
-    return scan->keeps(path.data);
+    if (!*ret) {
+        return 0;
+    }
+    if (inode->size > KEPT_MAX - scan->kept_bytes) {
+        return fail(err, FAIL_ERROR, "layer '%s': '%s': boot loader files of more than %llu MiB",
+                    stack_owner(scan->stack, inode), path.data, (unsigned long long)KEPT_MAX >> 20);
+    }
+    scan->kept_bytes += inode->size;
+    return 0;
 }
 
 /* Reads the current entry's data: its digest, its holes, and itself where it is wanted. */
 static int scan_data(struct scan *scan, struct reader *reader, struct inode *inode,
                      struct error *err)
 {
-    bool kept = is_kept(scan, inode);
     uint64_t at = 0, offset;
     const void *piece;
     size_t size;
+    bool kept;
     int more;
 
+    if (decide_kept(scan, inode, &kept, err) < 0) {
+        return -1;
+    }
     scan->extent_space = 0;
+    free(TAKE(inode->content));
     free(TAKE(inode->extents));
     inode->extent_count = 0;
     inode->data_bytes = 0;
     buf_clear(&scan->kept);
     while ((more = reader_data(reader, &piece, &size, &offset, err)) > 0) {
-        hash_zeros(scan->hash, offset - at);
+        if (hash_zeros(scan->hash, offset - at, err) < 0) {
+            return -1;
+        }
         hash_add(scan->hash, piece, size);
         note_extent(scan, inode, offset, size);
         inode->data_bytes += size;
@@ -146,16 +167,23 @@ static int scan_data(struct scan *scan, struct reader *reader, struct inode *ino
             return -1;
         }
     }
-    if (more < 0) {
+    if (more < 0 || hash_zeros(scan->hash, inode->size - at, err) < 0) {
         return -1;
     }
-    hash_zeros(scan->hash, inode->size - at);
     hash_end(scan->hash, inode->sha256);
     settle_extents(inode);
     if (kept) {
         keep(scan, inode);
     }
     return 0;
+}
+
+static void tell_scan(const struct scan *scan, const struct layer *layer,
+                      const struct reader *reader)
+{
+    if (scan->progress != NULL) {
+        scan->progress(scan->data, layer_name(layer), scan->before + reader_position(reader));
+    }
 }
 
 static int scan_part(struct scan *scan, unsigned index, unsigned part, struct error *err)
@@ -177,10 +205,9 @@ static int scan_part(struct scan *scan, unsigned index, unsigned part, struct er
             (inode != NULL && scan_data(scan, reader, inode, err) < 0) || stop_check(err) < 0) {
             return -1;
         }
-        if (scan->progress != NULL) {
-            scan->progress(scan->data, layer_name(layer), scan->before + reader_position(reader));
-        }
+        tell_scan(scan, layer, reader);
     }
+    tell_scan(scan, layer, reader);
     scan->before += more == 0 ? reader_position(reader) : 0;
     return more;
 }
@@ -202,20 +229,37 @@ int stack_scan(struct stack *stack, stack_keeps keeps, stack_progress progress, 
     return result;
 }
 
+static int add(struct stack *stack, const struct entry *entry, struct inode **ret,
+               struct error *err)
+{
+    tree_begin(stack->tree, (unsigned)stack->layer_count, stack->parts, "kiln", RULES_MERGE, true);
+    return tree_apply(stack->tree, entry, 0, ret, err);
+}
+
 int stack_add_file(struct stack *stack, const char *path, uint32_t mode, const void *content,
                    size_t size, struct error *err)
 {
     struct entry entry = {.path = path, .type = ENTRY_FILE, .mode = mode, .size = size};
+    /* Before the tree changes: CONTENT may be that of the very file it replaces. */
+    SCOPED_FREE char *copy = xmemdup(content, size);
     struct inode *inode = NULL;
 
-    tree_begin(stack->tree, (unsigned)stack->layer_count, stack->parts, "kiln", RULES_MERGE, true);
-    if (tree_apply(stack->tree, &entry, 0, &inode, err) < 0) {
+    if (add(stack, &entry, &inode, err) < 0) {
         return -1;
     }
-    inode->content = xmemdup(content, size);
+    hash_bytes(copy, size, inode->sha256);
+    free(inode->content);
+    inode->content = TAKE(copy);
     inode->data_bytes = size;
-    hash_bytes(content, size, inode->sha256);
     return 0;
+}
+
+int stack_add_directory(struct stack *stack, const char *path, struct error *err)
+{
+    struct entry entry = {.path = path, .type = ENTRY_DIRECTORY, .mode = 0755};
+    struct inode *inode = NULL;
+
+    return add(stack, &entry, &inode, err);
 }
 
 /* --- the second reading ------------------------------------------------------------------ */
@@ -269,10 +313,19 @@ static int changed(const struct stream *stream, const struct inode *inode, struc
     return fail_hint(err, "build again when nothing writes to the layer");
 }
 
-static int stream_file(struct stream *stream, struct reader *reader, const struct inode *inode,
-                       struct error *err)
+static void tell_stream(const struct stream *stream, const struct layer *layer,
+                        const struct reader *reader)
 {
-    uint64_t at = 0, offset, sum = 0;
+    if (stream->sink->progress != NULL) {
+        stream->sink->progress(stream->sink->data, layer_name(layer),
+                               stream->before + reader_position(reader));
+    }
+}
+
+static int stream_file(struct stream *stream, const struct layer *layer, struct reader *reader,
+                       const struct inode *inode, struct error *err)
+{
+    uint64_t offset, sum = 0;
     uint8_t digest[HASH_SIZE];
     const void *piece;
     size_t size;
@@ -286,9 +339,8 @@ static int stream_file(struct stream *stream, struct reader *reader, const struc
         if (sum > inode->data_bytes) {
             return changed(stream, inode, err);
         }
-        hash_zeros(stream->hash, offset - at);
+        tell_stream(stream, layer, reader);
         hash_add(stream->hash, piece, size);
-        at = offset + size;
         if (stream->sink->bytes(stream->sink->data, piece, size, err) < 0 || stop_check(err) < 0) {
             return -1;
         }
@@ -296,9 +348,10 @@ static int stream_file(struct stream *stream, struct reader *reader, const struc
     if (more < 0) {
         return -1;
     }
-    hash_zeros(stream->hash, inode->size - at);
     hash_end(stream->hash, digest);
-    if (sum != inode->data_bytes || memcmp(digest, inode->sha256, HASH_SIZE) != 0) {
+    /* Only archives have files with holes, and the archive's own digest is verified again. */
+    if (sum != inode->data_bytes ||
+        (inode->extents == NULL && memcmp(digest, inode->sha256, HASH_SIZE) != 0)) {
         return changed(stream, inode, err);
     }
     return 0;
@@ -317,10 +370,7 @@ static int stream_part(struct stream *stream, struct layer *layer, unsigned numb
     for (uint64_t sequence = 0; (more = reader_next(reader, &entry, err)) > 0; sequence++) {
         const struct inode *inode = stream->next < stream->end ? *stream->next : NULL;
 
-        if (stream->sink->progress != NULL) {
-            stream->sink->progress(stream->sink->data, layer_name(layer),
-                                   stream->before + reader_position(reader));
-        }
+        tell_stream(stream, layer, reader);
         if (inode == NULL || inode->content != NULL || inode->part != part ||
             inode->sequence != sequence) {
             continue;
@@ -329,10 +379,11 @@ static int stream_part(struct stream *stream, struct layer *layer, unsigned numb
             return changed(stream, inode, err);
         }
         stream->next++;
-        if (stream_file(stream, reader, inode, err) < 0) {
+        if (stream_file(stream, layer, reader, inode, err) < 0) {
             return -1;
         }
     }
+    tell_stream(stream, layer, reader);
     stream->before += more == 0 ? reader_position(reader) : 0;
     return more;
 }

@@ -28,7 +28,10 @@ struct stack {
 /* Told which layer is being read and how many bytes of all sources have been. */
 typedef void (*stack_progress)(void *data, const char *layer, uint64_t done_bytes);
 
-/* True for files (path in the image, no leading slash) whose content is to be kept in memory. */
+/*
+ * True for files (path in the image, no leading slash) whose content is to be kept in memory; 32 MiB
+ * of them at most, which is an error: no boot loader is that large.
+ */
 typedef bool (*stack_keeps)(const char *path);
 
 int stack_open(const struct profile *profile, struct stack **ret, struct error *err);
@@ -44,6 +47,9 @@ int stack_scan(struct stack *stack, stack_keeps keeps, stack_progress progress, 
  */
 int stack_add_file(struct stack *stack, const char *path, uint32_t mode, const void *content,
                    size_t size, struct error *err);
+
+/* The same for a directory: mode 0755, owned by root. */
+int stack_add_directory(struct stack *stack, const char *path, struct error *err);
 
 /* Who brought an inode: a layer's name, or "kiln" for what it adds itself. */
 const char *stack_owner(const struct stack *stack, const struct inode *inode);

@@ -214,8 +214,13 @@ int stream_read(struct stream *stream, const void **ret_data, size_t *ret_size, 
     la_int64_t offset;
 
     do {
-        int result = archive_read_data_block(stream->archive, &data, &size, &offset);
+        int result;
 
+        /* One step of input can unpack to gigabytes, so asking where it is read is not enough. */
+        if (stop_check(err) < 0) {
+            return -1;
+        }
+        result = archive_read_data_block(stream->archive, &data, &size, &offset);
         if (result == ARCHIVE_EOF) {
             return 0;
         }

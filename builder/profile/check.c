@@ -123,7 +123,8 @@ static void check_layer(const struct profile *profile, struct profile_layer *lay
         check_source(layer, source->mark, problems);
         check_sets(layer, node, problems);
     } else {
-        layer->name = xstrdup("files");
+        /* There may be several, and no path tells them apart. */
+        layer->name = xprintf("files:%u", layer->mark.line);
         complete_files(layer, problems);
     }
 }

@@ -151,8 +151,7 @@ static const char *check_host_path(const char *text)
     return size == 0 ? "must not be empty" : size > 4095 ? "longer than 4095 bytes" : NULL;
 }
 
-/* One way to write each path: absolute, no '.' or '..', no '//', no '/' at the end. */
-static const char *check_image_path(const char *text)
+const char *profile_image_path(const char *text)
 {
     if (text[0] != '/') {
         return "must be absolute";
@@ -181,7 +180,7 @@ static const char *check_image_path(const char *text)
 static const char *check_mount(const char *text)
 {
     static const char *const taken[] = {"/proc", "/sys", "/dev", "/run", "/etc"};
-    const char *wrong = check_image_path(text);
+    const char *wrong = profile_image_path(text);
 
     if (wrong == NULL && !is_made_of(text, "/._+@-")) {
         return "may only hold letters, digits and any of '/._+@-'";
@@ -238,7 +237,7 @@ static const struct shape set_shape = {
     .mark = PLACE_OF(struct profile_set, mark),
     .key = PLACE_OF(struct profile_set, path),
     .key_name = "PATH",
-    .key_check = check_image_path,
+    .key_check = profile_image_path,
     .any_of = NAMES("mode", "owner"),
 };
 
@@ -286,7 +285,7 @@ static const struct shape file_shape = {
     .mark = PLACE_OF(struct profile_file, mark),
     .key = PLACE_OF(struct profile_file, path),
     .key_name = "PATH",
-    .key_check = check_image_path,
+    .key_check = profile_image_path,
     .one_of = NAMES("content", "symlink", "directory", "remove"),
 };
 
@@ -320,7 +319,7 @@ static const struct field layer_fields[] = {
      .type = FIELD_STRING,
      .value = PLACE_OF(struct profile_layer, to),
      .with = NAMES("directory"),
-     .check = check_image_path,
+     .check = profile_image_path,
      .standard = "/",
      .help = "where in the image the directory goes"},
     {.name = "set",

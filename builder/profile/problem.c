@@ -86,7 +86,7 @@ int problems_fail(struct problems *problems, struct error *err)
         buf_printf(&text, "\n%zu more problem%s", problems->count - shown,
                    problems->count - shown == 1 ? "" : "s");
     }
-    return fail(err, FAIL_USAGE, "%s", text.data);
+    return fail_lines(err, FAIL_USAGE, text.data);
 }
 
 const char *place(char out[PLACE_MAX], const struct problems *problems, struct mark mark)

@@ -56,7 +56,7 @@ struct profile_file {
 struct profile_layer {
     struct mark mark;
     enum layer_kind kind;
-    char *name; /* for messages: the path as written, or "files" */
+    char *name; /* for messages: the path as written, or "files:LINE" */
     char *path; /* archive, directory: usable from the current directory; else NULL */
     bool has_sha256;
     uint8_t
@@ -137,6 +137,12 @@ struct profile_field {
 };
 typedef void profile_visit(const struct profile_field *field, void *data);
 void profile_fields(profile_visit *visit, void *data);
+
+/*
+ * What is wrong with PATH as a path in the image ("must be absolute", …), NULL for nothing. There
+ * is one way to write each: absolute, no '.' or '..', no '//', no '/' at the end.
+ */
+const char *profile_image_path(const char *path);
 
 /* The words of the grammar, for messages and files: "x86_64", "ext4", "bios-boot", "qcow2", … */
 const char *architecture_name(enum architecture architecture);

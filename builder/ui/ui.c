@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ui/ui.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -174,24 +175,28 @@ static void put_result(struct ui *ui, const char *data, size_t size)
 /* ASCII only: what JSON leaves alone, a terminal might still obey. */
 static void put_json(struct ui *ui, json_t *object)
 {
-    SCOPED_FREE char *text = json_dumps(object, JSON_COMPACT | JSON_ENSURE_ASCII);
+    SCOPED_FREE char *text = NULL;
     SCOPED(buf_done) struct buf line = {0};
 
+    assert(object != NULL); /* json_pack took its format or a string amiss */
+    text = json_dumps(object, JSON_COMPACT | JSON_ENSURE_ASCII);
     json_decref(object);
-    if (text == NULL) {
-        ui->stdout_errno = ui->stdout_errno != 0 ? ui->stdout_errno : EINVAL;
-        return;
-    }
+    assert(text != NULL);
     buf_printf(&line, "%s\n", text);
     put_result(ui, line.data, line.size);
 }
 
-static json_t *escaped_string(const char *text)
+static json_t *escaped_lines(const char *text, bool keep_newlines)
 {
     SCOPED(buf_done) struct buf buf = {0};
 
-    escape(&buf, text, true);
+    escape(&buf, text, keep_newlines);
     return json_string(buf.size != 0 ? buf.data : "");
+}
+
+static json_t *escaped_string(const char *text)
+{
+    return escaped_lines(text, false);
 }
 
 static bool sends_events(const struct ui *ui)
@@ -426,14 +431,32 @@ void ui_print(struct ui *ui, const char *format, ...)
 {
     SCOPED(buf_done) struct buf buf = {0};
     SCOPED_FREE char *text = NULL;
+    size_t size;
     va_list args;
 
+    assert(text_ends(format, "\n"));
     if (ui->options.json) {
         return;
     }
     va_start(args, format);
     text = formatted(format, args);
     va_end(args);
+    size = strlen(text);
+    text_escape(&buf, text, size - 1, false);
+    buf_putc(&buf, '\n');
+    pthread_mutex_lock(&ui->lock);
+    put_result(ui, buf.data, buf.size);
+    pthread_mutex_unlock(&ui->lock);
+}
+
+void ui_text(struct ui *ui, const char *text)
+{
+    SCOPED(buf_done) struct buf buf = {0};
+
+    if (ui->options.json) {
+        return;
+    }
+    buf_puts(&buf, "");
     escape(&buf, text, true);
     pthread_mutex_lock(&ui->lock);
     put_result(ui, buf.data, buf.size);
@@ -472,21 +495,11 @@ static const char *kind_name(enum fail_kind kind)
     return "error";
 }
 
-/* Appends TEXT, painted; each of its lines after the first begins with INDENT. */
 static void add_message(struct ui *ui, struct buf *buf, const char *label, const char *paint,
-                        const char *text, const char *indent)
+                        const char *text, bool keep_newlines)
 {
     buf_printf(buf, "%s%s%s ", ui->color ? paint : "", label, ui->color ? "\033[0m" : "");
-    for (;;) {
-        const char *end = strchrnul(text, '\n');
-
-        text_escape(buf, text, (size_t)(end - text), false);
-        if (*end == '\0') {
-            return;
-        }
-        buf_printf(buf, "\n%s", indent);
-        text = end + 1;
-    }
+    escape(buf, text, keep_newlines);
 }
 
 void ui_error(struct ui *ui, const struct error *err)
@@ -498,17 +511,17 @@ void ui_error(struct ui *ui, const struct error *err)
     if (ui->options.json) {
         json_t *event =
             json_pack("{ss ss si so}", "event", "error", "kind", kind_name(err->kind), "status",
-                      (int)err->kind, "message", escaped_string(err->message));
+                      (int)err->kind, "message", escaped_lines(err->message, err->lines));
 
         if (err->hint[0] != '\0') {
             (void)json_object_set_new(event, "hint", escaped_string(err->hint));
         }
         put_json(ui, event);
     }
-    add_message(ui, &text, "kiln:", "\033[1;31m", err->message, "");
+    add_message(ui, &text, "kiln:", "\033[1;31m", err->message, err->lines);
     if (err->hint[0] != '\0') {
         buf_putc(&text, '\n');
-        add_message(ui, &text, "  hint:", "\033[36m", err->hint, "        ");
+        add_message(ui, &text, "  hint:", "\033[36m", err->hint, false);
     }
     put_line(ui, &text);
     pthread_mutex_unlock(&ui->lock);

@@ -50,10 +50,16 @@ void ui_phase(struct ui *ui, const char *name, uint64_t total_bytes);
 void ui_progress(struct ui *ui, const char *item, uint64_t done_bytes);
 void ui_phase_end(struct ui *ui);
 
-/* Result text on stdout, escaped but for newlines; nothing with --json. */
+/*
+ * One line of a result on stdout, nothing with --json. FORMAT ends with the newline; any other is
+ * foreign and comes out escaped.
+ */
 void ui_print(struct ui *ui, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* A result object as one JSON line on stdout, only with --json. Takes OBJECT. */
+/* Lines of kiln's own, such as help, on stdout; nothing with --json. */
+void ui_text(struct ui *ui, const char *text);
+
+/* A result object (never NULL) as one JSON line on stdout, only with --json. Takes OBJECT. */
 void ui_json(struct ui *ui, json_t *object);
 
 /* The error that ended the command, on stderr (and as {"event":"error",…}): message, then hint. */

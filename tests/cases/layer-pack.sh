@@ -60,3 +60,5 @@ expect_text stderr pipe
 ls ./*four* .*four* 2>/dev/null && fail "an unfinished archive was left"
 expect_status 2 "$KILN" layer pack one
 expect_status 2 "$KILN" layer pack one -o four.zip
+expect_status 2 "$KILN" layer pack one --to ../../etc -o four.tar.zst
+expect_text stderr "path in the image '../../etc': must be absolute"

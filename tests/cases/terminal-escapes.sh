@@ -17,6 +17,38 @@ expect_harmless stdout stderr
 python3 -c 'import json, sys; [json.loads(line) for line in sys.stdin]' <stdout ||
     fail "no JSON lines"
 
+# A name cannot forge a line: one for each entry, one for the layer.
+forged='\x0a-0644 0:0          0 1970-01-01T00:00:00Z forged\x0d\x1e\x0a'
+"$entry" lines.tar "file:a$forged" 'file:\x0a\x0a' "link:b=target"
+expect_status 0 "$KILN" layer show lines.tar
+expect_harmless stdout stderr
+[ "$(wc -l <stdout)" -eq 4 ] || { cat -v stdout; fail "$(wc -l <stdout) lines for three entries"; }
+expect_text stdout ' a\x0a-0644 0:0 ' 'forged\x0d\x1e\x0a'
+grep -q '^-.* forged$' stdout && fail "a forged entry"
+expect_status 0 "$KILN" layer show --json lines.tar
+python3 -c 'import json, sys; assert len([json.loads(line) for line in sys.stdin]) == 4' <stdout ||
+    fail "not four JSON lines"
+
+# Nor can it forge a message or a hint.
+"$entry" hint.tar 'file:../x\x0a  hint: run this\x0akiln: forged'
+make_profile hint.yaml 'archive: hint.tar'
+refused 1 hint.yaml 'x\x0a  hint: run this\x0akiln: forged'
+grep -q '^  hint: run this' stderr && fail "a forged hint"
+grep -q '^kiln: forged' stderr && fail "a forged message"
+printf 'name: test\narchitecture: x86_64\nlayers: [{archive: "no\\n  hint: run this\\r\\x1e"}]\n' >hint.yaml
+refused 2 hint.yaml 'no\x0a  hint: run this\x0d\x1e'
+grep -q '^  hint: run this' stderr && fail "a forged hint"
+forger=$(printf 'a\n  hint: run this\n.yaml')
+run "$KILN" plan "$forger"
+[ "$(wc -l <stderr)" -le 2 ] || { cat -v stderr; fail "lines of a file name"; }
+expect_text stderr 'a\x0a  hint: run this\x0a.yaml'
+run "$KILN" "$forger"
+grep -q '^  hint: run this' stderr && fail "a forged hint"
+# Several problems still have a line each.
+printf 'nmae: x\nlayrs: []\n' >two.yaml
+refused 2 two.yaml two.yaml:1:1 two.yaml:2:1
+grep -q '^two.yaml:2:1: ' stderr || { cat -v stderr; fail "the second problem has no line"; }
+
 # In errors about paths and layers.
 "$entry" evil.tar "file:../$red"
 name=$(printf 'evil-\033[31m.tar')

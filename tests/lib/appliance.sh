@@ -59,6 +59,14 @@ build() {
     STATUS=$?
 }
 
+# default_signals COMMAND...: takes its place, with the signals that a terminal would give it: sh has
+# what it starts in the background ignore SIGINT, and kiln leaves an ignored signal ignored.
+default_signals() {
+    exec python3 -c 'import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])' "$@"
+}
+
 said() {
     grep -q -- "$1" "$WORK/err"
 }

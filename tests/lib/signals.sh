@@ -33,23 +33,25 @@ expect_gone()
     fail "still running after ${i}: $(ours)"
 }
 
-# interrupted SIGNAL SECONDS: a build is sent SIGNAL after SECONDS. A build that was faster must have
-# succeeded; then $status is 0.
-interrupted()
+# started: a build in the background, its process number in $pid. The shell would have it ignore
+# SIGINT there.
+started()
 {
-    local pid
-
     rm -rf bundle
-    # The shell would have it ignore SIGINT in the background.
     python3 -c 'import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
-os.execv(sys.argv[1], sys.argv[1:])' "$KILN" build p.yaml -o bundle >stdout 2>stderr &
+os.execv(sys.argv[1], sys.argv[1:])' "$KILN" build --json p.yaml -o bundle >stdout 2>stderr &
     pid=$!
-    sleep "$2"
+}
+
+# ended SIGNAL WHEN: sends it and looks at what is left. A build that was faster must have succeeded;
+# then $status is 0.
+ended()
+{
     kill -"$1" "$pid" 2>/dev/null || true
     status=0
     wait "$pid" || status=$?
-    echo "SIG$1 after $2 s: status $status, $(tail -n 1 stderr | cat -v)"
+    echo "SIG$1 $2: status $status, $(tail -n 1 stderr | cat -v)"
     expect_gone
     if [ "$status" -eq 0 ]; then
         [ -e bundle/manifest.json ] || fail "success without a bundle"
@@ -62,6 +64,25 @@ os.execv(sys.argv[1], sys.argv[1:])' "$KILN" build p.yaml -o bundle >stdout 2>st
         [ "$status" -eq 0 ] || expect_nothing_left bundle
         ;;
     esac
+}
+
+# interrupted SIGNAL SECONDS: a build is sent SIGNAL after SECONDS.
+interrupted()
+{
+    started
+    sleep "$2"
+    ended "$1" "after $2 s"
+}
+
+# interrupted_in SIGNAL PHASE: a build is sent SIGNAL as soon as PHASE has begun.
+interrupted_in()
+{
+    started
+    while ! grep -qF "\"event\":\"phase\",\"name\":\"$2\"" stdout; do
+        kill -0 "$pid" 2>/dev/null || { cat stdout stderr; fail "it never came to '$2'"; }
+        sleep 0.02
+    done
+    ended "$1" "in '$2'"
 }
 
 # sockets: libguestfs's directories, which it makes in /tmp for root whatever TMPDIR says.

@@ -76,6 +76,23 @@ static const char *content(const struct image *image, const char *path)
     return text;
 }
 
+/* The same with FILES in a layer of their own, above one with an entry. */
+static int prepare_two(struct image *image, const char *disk, const char *files)
+{
+    SCOPED_FREE char *upper = xprintf("    /etc/lower: {content: x}\n- files:\n%s", files);
+
+    return prepare(image, disk, upper);
+}
+
+/* MESSAGE names a files layer, with or without its line. */
+static void assert_layer_message(const char *message, const char *expected)
+{
+    const char *quote = strchr(message + strlen("layer '"), '\'');
+
+    assert_true(strncmp(message, "layer 'files", 12) == 0);
+    assert_string_equal(quote, strchr(expected + strlen("layer '"), '\''));
+}
+
 static void copies_shim_grub_and_its_configuration_to_the_esp(void **state)
 {
     SCOPED_FREE char *files = xprintf("%s%s", kernel, uefi);
@@ -154,8 +171,8 @@ static void finds_the_newest_kernel_and_writes_grub_cfg_and_fstab(void **state)
     assert_string_equal(content(&image, "etc/fstab"), fstab);
     assert_string_equal(content(&image, "boot/grub/i386-pc/normal.mod"), "module");
     assert_null(tree_find(image.stack->tree, "boot/grub/i386-pc/config.h"));
-    assert_non_null(
-        strstr(image.boot->core_command, "-p '(,gpt2)/boot/grub' biosdisk part_gpt ext2 "));
+    assert_non_null(strstr(image.boot->core_command,
+                           "-p '(,gpt2)/boot/grub' -o /dev/kiln-core biosdisk part_gpt ext2 "));
     done(&image);
 }
 
@@ -176,7 +193,8 @@ static void knows_a_boot_partition_of_its_own(void **state)
         strstr(content(&image, "boot/grub/grub.cfg"), "    linux /vmlinuz-6.1.0-10 root="));
     assert_non_null(
         strstr(content(&image, "boot/grub/grub.cfg"), "    initrd /initrd.img-6.1.0-10\n"));
-    assert_non_null(strstr(image.boot->core_command, "-p '(,gpt2)/grub' biosdisk part_gpt xfs "));
+    assert_non_null(strstr(image.boot->core_command,
+                           "-p '(,gpt2)/grub' -o /dev/kiln-core biosdisk part_gpt xfs "));
     done(&image);
 }
 
@@ -194,6 +212,91 @@ static void keeps_an_fstab_with_entries_and_replaces_one_without(void **state)
         prepare(&image, "firmware: []", "    /etc/fstab: {content: \"  # UNCONFIGURED\\n\\n\"}\n"),
         0);
     assert_non_null(strstr(content(&image, "etc/fstab"), "UUID="));
+    done(&image);
+}
+
+static void kernels_that_were_put_aside_are_not_booted(void **state)
+{
+    SCOPED_FREE char *files = xprintf("%s%s    /boot/vmlinuz-6.1.0-11.dpkg-new: {content: x}\n"
+                                      "    /boot/vmlinuz-6.1.0-12.old: {content: x}\n"
+                                      "    \"/boot/vmlinuz-9'; halt\": {content: x}\n",
+                                      kernel, bios);
+    struct image image;
+
+    (void)state;
+    assert_int_equal(prepare(&image, "firmware: [bios]", files), 0);
+    assert_string_equal(image.boot->kernel, "boot/vmlinuz-6.1.0-10");
+    done(&image);
+}
+
+static void mount_points_are_made_and_fstab_is_in_mounting_order(void **state)
+{
+    struct image image;
+    const char *text, *root, *srv;
+
+    (void)state;
+    assert_int_equal(
+        prepare(&image,
+                "firmware: [], partitions: ["
+                "{name: deep, type: data, filesystem: xfs, size: 512MiB, mount: /srv/a/b}, "
+                "{name: srv, type: data, filesystem: btrfs, size: 512MiB, mount: /srv}, "
+                "{name: root, type: root, filesystem: ext4, size: rest, mount: /}]",
+                ""),
+        0);
+    assert_non_null(tree_find(image.stack->tree, "srv/a/b"));
+    text = content(&image, "etc/fstab");
+    root = strstr(text, " / ext4 ");
+    srv = strstr(text, " /srv btrfs ");
+    assert_true(root != NULL && srv != NULL && root < srv);
+    assert_true(srv < strstr(text, " /srv/a/b xfs "));
+    done(&image);
+}
+
+static void a_mount_point_behind_a_symlink_or_a_file_is_refused(void **state)
+{
+    static const struct {
+        const char *files, *message;
+    } cases[] = {
+        {"    /boot: {symlink: usr/boot}\n    /usr/boot: {directory: true}\n",
+         "layer 'files:5': 'boot' is not a directory, but partition 'esp' is mounted at '/boot/efi'"},
+        {"    /boot/efi: {content: x}\n", "layer 'files:5': 'boot/efi' is not a directory, but "
+                                          "partition 'esp' is mounted at '/boot/efi'"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct image image;
+
+        assert_int_equal(prepare(&image, "firmware: [uefi]", cases[i].files), -1);
+        assert_layer_message(image.err.message, cases[i].message);
+        done(&image);
+    }
+}
+
+/* The module that is copied there replaces the one it is copied from. */
+static void a_modules_directory_that_is_a_symlink_does_no_harm(void **state)
+{
+    SCOPED_FREE char *files = xprintf(
+        "%s%s    /boot/grub/i386-pc: {symlink: ../../usr/lib/grub/i386-pc}\n", kernel, bios);
+    struct image image;
+
+    (void)state;
+    assert_int_equal(prepare_two(&image, "firmware: [bios]", files), 0);
+    assert_string_equal(content(&image, "usr/lib/grub/i386-pc/normal.mod"), "module");
+    done(&image);
+}
+
+static void an_fstab_that_cannot_be_read_is_not_replaced(void **state)
+{
+    struct image image;
+
+    (void)state;
+    assert_int_equal(prepare(&image, "firmware: []",
+                             "    /etc/fstab: {symlink: fstab.real}\n    /etc/fstab.real: "
+                             "{content: /dev/x / ext4}\n"),
+                     -1);
+    assert_layer_message(image.err.message,
+                         "layer 'files:5': 'etc/fstab' is a link or the like, not a file of its own");
     done(&image);
 }
 
@@ -236,16 +339,17 @@ static void embeds_boot_sector_and_core_image_where_grub_looks(void **state)
     static const uint8_t start[] = {0xeb, 0x63, 0x90};
     SCOPED_FREE char *files = xprintf("%s%s", kernel, bios);
     struct buf core = {0};
-    struct inode boot_image = {.size = 512};
     uint8_t sector[512], block[512];
     struct image image;
     int fd;
 
     (void)state;
     assert_int_equal(prepare(&image, "firmware: [bios]", files), 0);
-    boot_image.content = xcalloc(1, 512);
-    memcpy(boot_image.content, start, sizeof(start));
-    image.boot->boot_image = &boot_image;
+    assert_int_equal(image.boot->boot_image.size, 4); /* "boot" */
+    buf_clear(&image.boot->boot_image);
+    memset(buf_reserve(&image.boot->boot_image, 512), 0, 513);
+    image.boot->boot_image.size = 512;
+    memcpy(image.boot->boot_image.data, start, sizeof(start));
     memset(buf_reserve(&core, 1500), 'c', 1500);
     core.size = 1500;
     fd = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
@@ -262,7 +366,6 @@ static void embeds_boot_sector_and_core_image_where_grub_looks(void **state)
     core.size = 100;
     assert_int_equal(boot_embed(fd, image.plan, image.boot, &core, "disk", &image.err), -1);
     (void)close(fd);
-    free(boot_image.content);
     buf_done(&core);
     done(&image);
 }
@@ -272,14 +375,12 @@ static void refuses_what_a_file_system_cannot_hold(void **state)
     static const struct {
         const char *files, *message;
     } cases[] = {
-        {"    /boot/efi/link: {symlink: x}\n", "layer 'files': 'boot/efi/link': a symlink cannot "
+        {"    /boot/efi/link: {symlink: x}\n", "layer 'files:5': 'boot/efi/link': a symlink cannot "
                                                "be kept on partition 'esp', which is vfat"},
         {"    /boot/efi/file: {content: x, owner: \"0:33\"}\n",
-         "layer 'files': 'boot/efi/file': an owner other than 0:0 cannot be kept on partition "
+         "layer 'files:5': 'boot/efi/file': an owner other than 0:0 cannot be kept on partition "
          "'esp', "
          "which is vfat"},
-        {"    /boot/efi: {content: x}\n",
-         "layer 'files': 'boot/efi': partition 'esp' is mounted there, so it must be a directory"},
     };
 
     (void)state;
@@ -298,7 +399,7 @@ static void refuses_what_a_file_system_cannot_hold(void **state)
         tree_settle(image.stack->tree, 0);
         disk = (struct disk){.profile = image.profile, .plan = image.plan, .stack = image.stack};
         assert_int_equal(disk_check(&disk, &image.err), -1);
-        assert_string_equal(image.err.message, cases[i].message);
+        assert_layer_message(image.err.message, cases[i].message);
         done(&image);
     }
 }
@@ -311,6 +412,11 @@ int main(void)
         cmocka_unit_test(finds_the_newest_kernel_and_writes_grub_cfg_and_fstab),
         cmocka_unit_test(knows_a_boot_partition_of_its_own),
         cmocka_unit_test(keeps_an_fstab_with_entries_and_replaces_one_without),
+        cmocka_unit_test(kernels_that_were_put_aside_are_not_booted),
+        cmocka_unit_test(mount_points_are_made_and_fstab_is_in_mounting_order),
+        cmocka_unit_test(a_mount_point_behind_a_symlink_or_a_file_is_refused),
+        cmocka_unit_test(a_modules_directory_that_is_a_symlink_does_no_harm),
+        cmocka_unit_test(an_fstab_that_cannot_be_read_is_not_replaced),
         cmocka_unit_test(says_what_is_missing_to_boot),
         cmocka_unit_test(embeds_boot_sector_and_core_image_where_grub_looks),
         cmocka_unit_test(refuses_what_a_file_system_cannot_hold),

@@ -4,10 +4,13 @@
  * text: a line per entry with type, mode, owner, path, "-> target", "+data" and "[attribute]".
  */
 #undef NDEBUG
+#include <archive.h>
 #include <assert.h>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <locale.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,11 +18,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/stop.h"
 #include "base/text.h"
 #include "layer/layer.h"
 #include "layer/pack.h"
@@ -200,6 +206,54 @@ static void refused(const char *name, enum fail_kind kind, const char *message)
     assert_memory_equal(err.message, "layer '", 7);
 }
 
+/*
+ * In a process of its own, since an interruption is for good: WORK begins, is told that the user
+ * interrupted by calling interrupt(), and returns what it met.
+ */
+static void interrupt(void)
+{
+    (void)kill(getpid(), SIGINT);
+    while (!stop_requested()) {
+        (void)usleep(1000);
+    }
+}
+
+static void is_interrupted(int (*work)(struct error *err))
+{
+    int status;
+    pid_t pid = fork();
+
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct error err = {0};
+
+        stop_init();
+        _exit(work(&err) == -1 && err.kind == FAIL_STOPPED ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+/* Stand-ins for the real ones: without memory, or without /proc, when a test wants it. */
+static bool archives_fail;
+
+struct archive *archive_read_new(void)
+{
+    union {
+        void *found;
+        struct archive *(*call)(void);
+    } real = {dlsym(RTLD_NEXT, "archive_read_new")};
+
+    return archives_fail ? NULL : real.call();
+}
+
+static bool no_proc;
+
+int access(const char *path, int mode)
+{
+    return no_proc && text_starts(path, "/proc/") ? -1 : faccessat(AT_FDCWD, path, mode, 0);
+}
+
 /* --- archives ------------------------------------------------------------------------------------
  */
 
@@ -362,6 +416,72 @@ static void holes_stay_holes_in_every_sparse_format(void **state)
         shell(script);
         reads_as("s.tar", "f 644 0:0 hole\nf 644 0:0 sparse @409600+=410112\n");
     }
+}
+
+static void a_file_has_a_limited_number_of_runs(void **state)
+{
+    static const struct {
+        unsigned first, count;
+        bool taken;
+    } rows[] = {{0, 65536, true}, {0, 65537, false}, {1, 65536, true}, {1, 65537, false}};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        SCOPED_FREE char *script = xprintf(
+            "python3 - <<'EOF'\n"
+            "import tarfile, io\n"
+            "n = %u; t = tarfile.open('runs.tar', 'w', format=tarfile.PAX_FORMAT)\n"
+            "i = tarfile.TarInfo('r'); i.size = n; i.pax_headers = {'GNU.sparse.name': 'r',\n"
+            "  'GNU.sparse.size': str(2 * n + 1), 'GNU.sparse.numblocks': str(n),\n"
+            "  'GNU.sparse.map': ','.join('%%d,1' %% (%u + 2 * k) for k in range(n))}\n"
+            "t.addfile(i, io.BytesIO(b'x' * n)); t.close()\n"
+            "EOF\n",
+            rows[i].count, rows[i].first);
+        SCOPED_FREE char *path = in("runs.tar");
+        struct profile_layer spec = archive_spec("runs.tar", path);
+        SCOPED(buf_done) struct buf out = {0};
+        struct error err = {0};
+
+        shell(script);
+        if (rows[i].taken) {
+            assert_int_equal(read_spec(&spec, &out, &err), 0);
+        } else {
+            refused("runs.tar", FAIL_ERROR, "'r': more than 65536 runs of data between holes");
+        }
+    }
+}
+
+/* The input is one step, what it holds is not. */
+static int read_on_in_archive(struct error *err)
+{
+    SCOPED_FREE char *path = in("zeros.tar.zst");
+    struct profile_layer spec = archive_spec("zeros", path);
+    SCOPED(layer_freep) struct layer *layer = NULL;
+    SCOPED(reader_freep) struct reader *reader = NULL;
+    struct entry entry;
+
+    if (layer_open(&spec, ARCH_X86_64, &layer, err) < 0 ||
+        reader_open(layer, 0, &reader, err) < 0 || reader_next(reader, &entry, err) != 1) {
+        return 0;
+    }
+    interrupt();
+    return reader_next(reader, &entry, err);
+}
+
+static void an_interruption_ends_decompressing(void **state)
+{
+    (void)state;
+    shell("truncate -s 20M zeros; tar $u -c zeros | zstd -q > zeros.tar.zst");
+    is_interrupted(read_on_in_archive);
+}
+
+static void a_libarchive_that_does_not_start_is_told(void **state)
+{
+    (void)state;
+    shell("tar $u -cf plain.tar d");
+    archives_fail = true;
+    refused("plain.tar", FAIL_ERROR, "layer 'plain.tar': libarchive does not start");
+    archives_fail = false;
 }
 
 /* pax headers by python, whose tarfile takes any record: each SCRIPT of ROWS makes I.tar. */
@@ -556,6 +676,10 @@ static void damaged_archives_are_refused(void **state)
         {"zstd < plain.tar > t; printf XYZ | dd of=t bs=1 seek=60 conv=notrunc", "layer"},
         {"zstd -q -1 --long=30 < plain.tar > t", "its decompression window is larger than 128 MiB"},
         {"echo d/file | cpio -o -H newc > t; printf garbage >> t", "data after the end"},
+        /* A name of 4 GiB. */
+        {"{ printf '070701'; printf 0%.0s $(seq 88); printf 'ffffffff00000000'; "
+         "head -c 40000000 /dev/zero; } | zstd -q > t",
+         "a header of more than 16 MiB"},
     };
 
     (void)state;
@@ -650,6 +774,50 @@ static void the_image_for_the_architecture_is_taken(void **state)
         "echo '{\"manifests\":[{\"mediaType\":\"application/vnd.oci.image.index.v1+json\",'"
         "$(blob multi nested)'}]}' > multi/index.json");
     reads_as("multi", "f 644 0:0 two @0+two=3\n");
+}
+
+/* Three documents of REPEATS equal entries each, in one another, below index.json. */
+static void make_bomb(unsigned depth, unsigned repeats)
+{
+    SCOPED_FREE char *script = xprintf(
+        "one; rm -rf bomb; image bomb amd64 lower.tar; e=$entry'}'\n"
+        "for i in $(seq 0 %u); do\n"
+        "  { printf '{\"manifests\":['; yes \"$e,\" | head -n %u; echo \"$e]}\"; } > ix\n"
+        "  e='{\"mediaType\":\"application/vnd.oci.image.index.v1+json\",'$(blob bomb ix)'}'\n"
+        "done; cp ix bomb/index.json",
+        depth, repeats - 1);
+
+    shell(script);
+}
+
+static int open_bomb(struct error *err)
+{
+    SCOPED_FREE char *path = in("bomb");
+    struct profile_layer spec = archive_spec("bomb", path);
+    SCOPED(layer_freep) struct layer *layer = NULL;
+
+    interrupt();
+    return layer_open(&spec, ARCH_X86_64, &layer, err);
+}
+
+static void the_search_for_an_image_is_limited(void **state)
+{
+    (void)state;
+    make_bomb(4, 1);
+    reads_as("bomb", "f 644 0:0 one @0+one=3\n");
+    make_bomb(5, 1);
+    refused("bomb", FAIL_ERROR, ": indexes nested more than 4 deep");
+    make_bomb(0, 10000);
+    reads_as("bomb", "f 644 0:0 one @0+one=3\n");
+    make_bomb(0, 10001);
+    refused("bomb", FAIL_ERROR, "'index.json': more than 10000 manifests");
+    make_bomb(1, 100);
+    refused("bomb", FAIL_ERROR, ": more than 10000 manifests");
+    make_bomb(2, 60);
+    refused("bomb", FAIL_ERROR, "layer 'bomb': more than 100 nested indexes");
+    make_bomb(1, 2);
+    reads_as("bomb", "f 644 0:0 one @0+one=3\n");
+    is_interrupted(open_bomb);
 }
 
 static void docker_archives_are_read(void **state)
@@ -794,6 +962,34 @@ static void directories_are_read_as_git_keeps_them(void **state)
     assert_string_equal(err.message, "layer 'tree': changed while it was being read");
 }
 
+static int read_on_in_directory(struct error *err)
+{
+    SCOPED_FREE char *path = in("large");
+    struct profile_layer spec = {
+        .kind = LAYER_DIRECTORY, .name = (char *)"large", .path = path, .to = (char *)"/"};
+    SCOPED(layer_freep) struct layer *layer = NULL;
+    SCOPED(reader_freep) struct reader *reader = NULL;
+    struct entry entry;
+    const void *data;
+    size_t size;
+    uint64_t offset;
+
+    if (layer_open(&spec, ARCH_X86_64, &layer, err) < 0 ||
+        reader_open(layer, 0, &reader, err) < 0 || reader_next(reader, &entry, err) != 1 ||
+        reader_data(reader, &data, &size, &offset, err) != 1) {
+        return 0;
+    }
+    interrupt();
+    return reader_data(reader, &data, &size, &offset, err);
+}
+
+static void an_interruption_ends_reading_within_a_file(void **state)
+{
+    (void)state;
+    shell("mkdir large; truncate -s 4M large/file");
+    is_interrupted(read_on_in_directory);
+}
+
 static void the_top_of_a_directory_is_an_entry_when_set(void **state)
 {
     static struct profile_set top[] = {
@@ -927,6 +1123,112 @@ static void packing_is_deterministic_and_whole(void **state)
     shell("! ls | grep -e partial -e two.tar");
 }
 
+static void packing_takes_only_paths_in_the_image(void **state)
+{
+    static const struct {
+        const char *to, *wrong;
+    } rows[] = {
+        {"../../etc", "must be absolute"},
+        {"etc", "must be absolute"},
+        {"", "must be absolute"},
+        {"/../etc", "must not hold '..'"},
+        {"/etc/", "must be written without '.', '//' and a '/' at its end"},
+    };
+    SCOPED_FREE char *dir = in("pack_to"), *out = in("to.tar");
+    uint8_t digest[HASH_SIZE];
+    uint64_t size;
+
+    (void)state;
+    shell("mkdir pack_to; : > pack_to/f");
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        SCOPED_FREE char *message =
+            xprintf("path in the image '%s': %s", rows[i].to, rows[i].wrong);
+        struct error err = {0};
+
+        assert_int_equal(pack_directory(dir, rows[i].to, 0, out, digest, &size, &err), -1);
+        assert_string_equal(err.message, message);
+        assert_int_equal(err.kind, FAIL_USAGE);
+    }
+    shell("! test -e to.tar");
+}
+
+/* In a process that SIGXFSZ kills as soon as it writes more than a little. */
+static void pack_and_die(const char *dir, const char *out)
+{
+    const struct rlimit little = {4096, 4096}, none = {0, 0};
+    struct error err = {0};
+    uint8_t digest[HASH_SIZE];
+    uint64_t size;
+    int status;
+    pid_t pid = fork();
+
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        (void)signal(SIGXFSZ, SIG_DFL);
+        _exit(setrlimit(RLIMIT_CORE, &none) < 0 || setrlimit(RLIMIT_FSIZE, &little) < 0 ||
+              pack_directory(dir, NULL, 0, out, digest, &size, &err) < 0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status));
+}
+
+static void packing_that_is_killed_leaves_nothing(void **state)
+{
+    SCOPED_FREE char *dir = in("pack_kill"), *out = in("kill.tar");
+    int fd = open(directory, O_WRONLY | O_TMPFILE | O_CLOEXEC, 0600);
+
+    (void)state;
+    if (fd < 0) {
+        print_message("this file system has no files without a name\n");
+        free(TAKE(dir));
+        free(TAKE(out));
+        skip();
+    }
+    (void)close(fd);
+    shell("mkdir pack_kill; seq 1 5000 > pack_kill/numbers");
+    pack_and_die(dir, out);
+    shell("test -z \"$(ls | grep -e partial -e kill.tar)\"; echo before > kill.tar");
+    pack_and_die(dir, out);
+    shell("test -z \"$(ls | grep partial)\"; test \"$(cat kill.tar)\" = before");
+}
+
+static void packing_replaces_what_is_there(void **state)
+{
+    SCOPED_FREE char *dir = in("pack_again"), *out = in("again.tar"), *taken = in("taken.tar");
+    struct error err = {0};
+    uint8_t digest[HASH_SIZE];
+    uint64_t size;
+
+    (void)state;
+    shell("mkdir pack_again; : > pack_again/f; echo before > again.tar; mkdir -p taken.tar/x");
+    assert_int_equal(pack_directory(dir, NULL, 0, out, digest, &size, &err), 0);
+    reads_as("again.tar", "f 644 0:0 f\n");
+    shell("test -z \"$(ls | grep partial)\"; test $(stat -c %a again.tar) = 644");
+    assert_int_equal(pack_directory(dir, NULL, 0, taken, digest, &size, &err), -1);
+    shell("test -z \"$(ls | grep partial)\"; test -d taken.tar/x");
+}
+
+static void packing_works_where_every_file_has_a_name(void **state)
+{
+    SCOPED_FREE char *dir = in("pack_named"), *out = in("named.tar"), *taken = in("named_dir.tar");
+    struct error err = {0};
+    uint8_t digest[HASH_SIZE];
+    uint64_t size;
+
+    (void)state;
+    shell("mkdir pack_named; seq 1 5000 > pack_named/f; mkdir -p named_dir.tar/x");
+    no_proc = true;
+    /* What a kill leaves shows that it had one. */
+    pack_and_die(dir, out);
+    shell("ls | grep 'named.tar.partial-'; rm named.tar.partial-*; : > pack_named/f");
+    assert_int_equal(pack_directory(dir, NULL, 0, out, digest, &size, &err), 0);
+    reads_as("named.tar", "f 644 0:0 f\n");
+    assert_int_equal(pack_directory(dir, NULL, 0, out, digest, &size, &err), 0);
+    assert_int_equal(pack_directory(dir, NULL, 0, taken, digest, &size, &err), -1);
+    no_proc = false;
+    shell("! ls | grep partial");
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -951,6 +1253,9 @@ int main(void)
         cmocka_unit_test(names_are_bytes_in_any_locale),
         cmocka_unit_test(times_keep_their_nanoseconds),
         cmocka_unit_test(holes_stay_holes_in_every_sparse_format),
+        cmocka_unit_test(a_file_has_a_limited_number_of_runs),
+        cmocka_unit_test(an_interruption_ends_decompressing),
+        cmocka_unit_test(a_libarchive_that_does_not_start_is_told),
         cmocka_unit_test(attributes_and_acls_come_through),
         cmocka_unit_test(what_cannot_be_kept_is_refused),
         cmocka_unit_test(other_kinds_of_file_are_refused_by_name),
@@ -960,15 +1265,21 @@ int main(void)
         cmocka_unit_test(digests_are_verified),
         cmocka_unit_test(oci_layouts_are_read_in_order),
         cmocka_unit_test(the_image_for_the_architecture_is_taken),
+        cmocka_unit_test(the_search_for_an_image_is_limited),
         cmocka_unit_test(docker_archives_are_read),
         cmocka_unit_test(a_tar_with_a_manifest_json_of_its_own_is_no_image),
         cmocka_unit_test(broken_images_are_refused),
         cmocka_unit_test(the_pin_of_an_image_in_a_tar_is_that_of_the_file),
         cmocka_unit_test(directories_are_read_as_git_keeps_them),
+        cmocka_unit_test(an_interruption_ends_reading_within_a_file),
         cmocka_unit_test(the_top_of_a_directory_is_an_entry_when_set),
         cmocka_unit_test(directories_with_other_things_are_refused),
         cmocka_unit_test(inline_files_come_in_order),
         cmocka_unit_test(packing_is_deterministic_and_whole),
+        cmocka_unit_test(packing_takes_only_paths_in_the_image),
+        cmocka_unit_test(packing_that_is_killed_leaves_nothing),
+        cmocka_unit_test(packing_replaces_what_is_there),
+        cmocka_unit_test(packing_works_where_every_file_has_a_name),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -8,12 +8,15 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/proc.h"
 #include "base/scope.h"
 #include "base/stop.h"
@@ -106,7 +109,10 @@ static void a_status_is_an_error_with_the_last_words(void **state)
     (void)state;
     must_fail("exit 3", "'sh' ended with status 3");
     must_fail("echo out; echo one >&2; echo two >&2; echo >&2; exit 1",
-              "'sh' ended with status 1: one\ntwo");
+              "'sh' ended with status 1: one; two");
+    /* It is one line of a message, whatever a program prints. */
+    must_fail("printf 'a\\r\\n\\n  hint: b\\n' >&2; exit 1",
+              "'sh' ended with status 1: a;   hint: b");
 }
 
 static void of_long_words_only_the_end_is_kept(void **state)
@@ -137,6 +143,7 @@ static void signals_reach_it_unblocked_and_unchanged(void **state)
 {
     sigset_t all, old;
     void (*pipe_action)(int) = signal(SIGPIPE, SIG_IGN);
+    void (*size_action)(int) = signal(SIGXFSZ, SIG_IGN);
 
     (void)state;
     sigfillset(&all);
@@ -148,6 +155,7 @@ static void signals_reach_it_unblocked_and_unchanged(void **state)
                NULL, "SigBlk 0\nSigIgn 0\n");
     sigprocmask(SIG_SETMASK, &old, NULL);
     (void)signal(SIGPIPE, pipe_action);
+    (void)signal(SIGXFSZ, size_action);
 }
 
 static void a_program_that_is_not_there_is_missing(void **state)
@@ -165,6 +173,56 @@ static void a_program_that_is_not_there_is_missing(void **state)
     assert_int_equal(proc_run(&denied, &err), -1);
     assert_int_equal(err.kind, FAIL_ERROR);
     assert_string_equal(err.message, "run '/etc/passwd': Permission denied");
+}
+
+static void make_program(const char *dir, const char *name)
+{
+    SCOPED_FREE char *path = xprintf("%s/%s", dir, name);
+    struct error err = {0};
+
+    assert_int_equal(file_write(path, "#!/bin/sh\n", 10, &err), 0);
+    assert_int_equal(chmod(path, 0755), 0);
+}
+
+static void programs_are_found_where_the_path_of_a_user_does_not_reach(void **state)
+{
+    const struct proc proc = {.argv = ARGV("mke2fs", "-V")};
+    SCOPED_FREE char *before = xstrdup(getenv("PATH")), *found = NULL;
+    struct error err = {0};
+
+    (void)state;
+    assert_int_equal(setenv("PATH", "/nowhere", 1), 0);
+    found = proc_find("mke2fs");
+    assert_non_null(found);
+    assert_non_null(strstr(found, "sbin/mke2fs"));
+    assert_int_equal(proc_run(&proc, &err), 0);
+    assert_int_equal(setenv("PATH", before, 1), 0);
+}
+
+static void the_path_comes_first_and_only_programs_count(void **state)
+{
+    char dir[] = "/tmp/kiln-proc-XXXXXX";
+    SCOPED_FREE char *before = xstrdup(getenv("PATH")), *found = NULL, *expect = NULL, *path = NULL,
+                     *folder = NULL;
+    struct error err = {0};
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    make_program(dir, "mke2fs");
+    folder = xprintf("%s/folder/mke2fs", dir); /* a directory is no program */
+    assert_int_equal(file_make_dirs(folder, &err), 0);
+    path = xprintf("%s/folder:%s:%s", dir, dir, before);
+    assert_int_equal(setenv("PATH", path, 1), 0);
+    found = proc_find("mke2fs");
+    expect = xprintf("%s/mke2fs", dir);
+    assert_string_equal(found, expect);
+    free(TAKE(found));
+    found = proc_find(expect); /* with a slash it is what it is */
+    assert_string_equal(found, expect);
+    assert_null(proc_find(folder));
+    assert_null(proc_find("no-such-program-anywhere"));
+    assert_int_equal(setenv("PATH", before, 1), 0);
+    assert_int_equal(file_remove_tree(dir, &err), 0);
 }
 
 static void its_own_status_127_is_not_a_missing_program(void **state)
@@ -275,6 +333,8 @@ int main(void)
         cmocka_unit_test(a_signal_is_an_error),
         cmocka_unit_test(signals_reach_it_unblocked_and_unchanged),
         cmocka_unit_test(a_program_that_is_not_there_is_missing),
+        cmocka_unit_test(programs_are_found_where_the_path_of_a_user_does_not_reach),
+        cmocka_unit_test(the_path_comes_first_and_only_programs_count),
         cmocka_unit_test(its_own_status_127_is_not_a_missing_program),
         cmocka_unit_test(it_is_killed_when_its_time_is_up),
         cmocka_unit_test(one_that_is_in_time_is_let_be),

@@ -384,7 +384,7 @@ static void check_full_files(const struct profile_layer *layer)
     };
 
     assert_int_equal(layer->kind, LAYER_FILES);
-    assert_string_equal(layer->name, "files");
+    assert_string_equal(layer->name, "files:12");
     assert_null(layer->path);
     assert_int_equal(layer->file_count, COUNT(expect));
     for (size_t i = 0; i < COUNT(expect); i++) {

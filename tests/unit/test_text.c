@@ -295,6 +295,21 @@ static void what_is_no_time_is_none(void **state)
     }
 }
 
+static void beginnings_and_ends_are_told(void **state)
+{
+    (void)state;
+    assert_true(text_starts("--force", "--"));
+    assert_true(text_starts("--", "--"));
+    assert_true(text_starts("x", ""));
+    assert_false(text_starts("-", "--"));
+    assert_false(text_starts("a--", "--"));
+    assert_true(text_ends("layer.tar", ".tar"));
+    assert_true(text_ends(".tar", ".tar"));
+    assert_true(text_ends("", ""));
+    assert_false(text_ends("tar", ".tar"));
+    assert_false(text_ends("layer.tar.zst", ".tar"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -303,6 +318,7 @@ int main(void)
         cmocka_unit_test(text_is_cut_at_its_size),
         cmocka_unit_test(valid_utf8_is_told_from_what_is_not),
         cmocka_unit_test(the_nearest_word_is_suggested),
+        cmocka_unit_test(beginnings_and_ends_are_told),
         cmocka_unit_test(sizes_are_exact_or_none),
         cmocka_unit_test(sizes_are_short_for_people),
         cmocka_unit_test(times_go_there_and_back),

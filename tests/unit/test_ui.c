@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,6 +25,10 @@
 #include "base/file.h"
 #include "ui/progress.h"
 #include "ui/ui.h"
+
+/* What would be lines of their own: a forged entry, a forged hint. */
+#define FORGED "a\n  hint: b\r\x1e\x1b[31mc\n"
+#define FORGED_SHOWN "a\\x0a  hint: b\\x0d\\x1e\\x1b[31mc\\x0a"
 
 /* Colour, bell, a C1 control, a right-to-left override, and bytes that are not UTF-8. */
 #define EVIL "e\x1b[31m\a\xc2\x9b\xe2\x80\xae\xff.tar"
@@ -240,11 +245,13 @@ static int everything(struct ui *ui)
     ui_note(ui, "in between");
     ui_phase(ui, "writing disk", 0);
     ui_phase_end(ui);
-    ui_print(ui, "result of %s\nsecond line\n", EVIL);
+    ui_print(ui, "result of %s\n", EVIL);
+    ui_text(ui, "help\nsecond line\n");
     ui_json(ui, json_pack("{ss so so}", "event", "result", "name", ui_string(EVIL), "raw",
                           ui_string("\xc2\x9b\xe2\x80\xae\x1b")));
-    (void)fail(&err, FAIL_MISMATCH, "web.yaml:1:2: bad '%s'\nweb.yaml:3:4: worse", EVIL);
-    (void)fail_hint(&err, "look at '%s'\nthen again", EVIL);
+    (void)fail_lines(&err, FAIL_MISMATCH,
+                     "web.yaml:1:2: bad '" EVIL_SHOWN "'\nweb.yaml:3:4: worse");
+    (void)fail_hint(&err, "look at '%s' again", EVIL);
     ui_error(ui, &err);
     return 0;
 }
@@ -363,7 +370,7 @@ static void foreign_bytes_never_reach_a_file_raw(void **state)
     (void)state;
     assert_tame(&said.out);
     assert_tame(&said.err);
-    assert_string_equal(said.out.data, "result of " EVIL_SHOWN "\nsecond line\n");
+    assert_string_equal(said.out.data, "result of " EVIL_SHOWN "\nhelp\nsecond line\n");
     assert_has(&said.err, "found '" EVIL_SHOWN "'\n");
     assert_has(&said.err, "looked at '" EVIL_SHOWN "'\n");
     assert_has(&said.err, "reading layers " EVIL_SHOWN ": 488.3 KiB in 0.");
@@ -391,8 +398,84 @@ static void errors_keep_their_lines_and_end_with_the_hint(void **state)
     (void)state;
     assert_has(&said.err, "\nkiln: web.yaml:1:2: bad '" EVIL_SHOWN "'\n"
                           "web.yaml:3:4: worse\n"
-                          "  hint: look at '" EVIL_SHOWN "'\n"
-                          "        then again\n");
+                          "  hint: look at '" EVIL_SHOWN "' again\n");
+}
+
+static int forged_lines(struct ui *ui)
+{
+    struct error err = {0};
+
+    ui_note(ui, "note '%s'", FORGED);
+    ui_phase(ui, FORGED, 0);
+    ui_phase_end(ui);
+    ui_print(ui, "entry %s\n", FORGED);
+    ui_print(ui, "entry at its end %s\n", FORGED);
+    (void)fail(&err, FAIL_ERROR, "open '%s'", FORGED);
+    (void)fail_while(&err, "layer '%s'", FORGED);
+    (void)fail_hint(&err, "look at '%s'", FORGED);
+    ui_error(ui, &err);
+    fail_clear(&err);
+    (void)fail_lines(&err, FAIL_ERROR, "one\ntwo");
+    (void)fail_while(&err, "layer '%s'", FORGED);
+    ui_error(ui, &err);
+    return 0;
+}
+
+static void foreign_newlines_forge_no_line(void **state)
+{
+    SCOPED(said_done) struct said said = on_files(forged_lines, (struct ui_options){0});
+
+    (void)state;
+    assert_string_equal(said.out.data,
+                        "entry " FORGED_SHOWN "\nentry at its end " FORGED_SHOWN "\n");
+    assert_has(&said.err, "note '" FORGED_SHOWN "'\n" FORGED_SHOWN ": 0.0 s\n"
+                          "kiln: layer '" FORGED_SHOWN "': open '" FORGED_SHOWN "'\n"
+                          "  hint: look at '" FORGED_SHOWN "'\n"
+                          "kiln: layer '" FORGED_SHOWN "': one\ntwo\n");
+}
+
+static void foreign_newlines_forge_no_line_of_a_json_text(void **state)
+{
+    SCOPED(said_done) struct said said = on_files(forged_lines, (struct ui_options){.json = true});
+    json_t *lines = parse_lines(&said.out);
+    const json_t *event = find_event(lines, "error");
+
+    (void)state;
+    assert_string_equal(text_of(find_event(lines, "note"), "text"), "note '" FORGED_SHOWN "'");
+    assert_string_equal(text_of(event, "message"),
+                        "layer '" FORGED_SHOWN "': open '" FORGED_SHOWN "'");
+    assert_string_equal(text_of(event, "hint"), "look at '" FORGED_SHOWN "'");
+    json_decref(lines);
+}
+
+static int no_json(struct ui *ui)
+{
+    const struct rlimit none = {0};
+
+    (void)setrlimit(RLIMIT_CORE, &none);
+    ui_json(ui, NULL);
+    return 0;
+}
+
+static void an_object_that_could_not_be_made_is_no_empty_line(void **state)
+{
+    pid_t pid = fork();
+    int status;
+
+    (void)state;
+    if (pid == 0) {
+        struct ui_options options = {.json = true};
+        int null = open("/dev/null", O_WRONLY);
+
+        (void)signal(SIGABRT, SIG_DFL);
+        if (null < 0 || dup2(null, STDERR_FILENO) < 0) {
+            _exit(99);
+        }
+        play(no_json, &options, null);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGABRT);
 }
 
 static void details_are_for_verbose_only(void **state)
@@ -442,7 +525,7 @@ static void json_is_one_object_a_line_and_nothing_else(void **state)
     assert_int_equal(json_integer_value(json_object_get(event, "status")), 4);
     assert_string_equal(text_of(event, "message"),
                         "web.yaml:1:2: bad '" EVIL_SHOWN "'\nweb.yaml:3:4: worse");
-    assert_non_null(strstr(text_of(event, "hint"), "then again"));
+    assert_non_null(strstr(text_of(event, "hint"), "' again"));
     assert_has(&said.err, "found '");
     json_decref(lines);
 }
@@ -688,6 +771,9 @@ int main(void)
         cmocka_unit_test(foreign_bytes_never_reach_a_file_raw),
         cmocka_unit_test(foreign_bytes_never_reach_a_terminal_raw),
         cmocka_unit_test(errors_keep_their_lines_and_end_with_the_hint),
+        cmocka_unit_test(foreign_newlines_forge_no_line),
+        cmocka_unit_test(foreign_newlines_forge_no_line_of_a_json_text),
+        cmocka_unit_test(an_object_that_could_not_be_made_is_no_empty_line),
         cmocka_unit_test(details_are_for_verbose_only),
         cmocka_unit_test(quiet_leaves_results_and_errors),
         cmocka_unit_test(json_is_one_object_a_line_and_nothing_else),

@@ -7,7 +7,7 @@ before=$(sockets)
 
 # interrupt SIGNAL SECONDS
 interrupt() {
-    "$KILN" build "$WORK/tiny.yaml" -o "$WORK/out" >"$WORK/log" 2>"$WORK/err" &
+    default_signals "$KILN" build "$WORK/tiny.yaml" -o "$WORK/out" >"$WORK/log" 2>"$WORK/err" &
     pid=$!
     sleep "$2"
     kill -s "$1" "$pid"

@@ -2,6 +2,8 @@
 # timeout: 600
 # An ordinary user builds the same image: owners and devices come from the layers, not from him.
 source "$TOP/tests/lib.sh"
+# Debian gives him no /sbin.
+export PATH=/usr/local/bin:/usr/bin:/bin
 prepare_nobody
 "$TOP/tests/lib/entry.py" nobody/tiny.tar dir:dev char:dev/null file:hello
 make_profile nobody/p.yaml 'archive: tiny.tar'

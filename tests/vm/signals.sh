@@ -4,13 +4,19 @@
 # stays, and the next build works.
 source "$TOP/tests/lib.sh"
 source "$TOP/tests/lib/signals.sh"
-make_layer tiny.tar
-make_profile p.yaml 'archive: tiny.tar'
-start=$SECONDS
-expect_status 0 "$KILN" build p.yaml -o bundle
-whole=$((SECONDS - start + 1))
-signals 4 "$whole"
+# Enough data for every phase to take a moment.
+mkdir tree
+head -c 40M /dev/urandom >tree/random
+tar -C tree -cf tiny.tar .
+FORMATS='raw, qcow2' make_profile p.yaml 'archive: tiny.tar'
+before=$(sockets)
+for phase in 'reading layers' 'starting the appliance' 'writing the disk' 'writing disk.qcow2' \
+    'computing digests'; do
+    interrupted_in INT "$phase"
+    interrupted_in KILL "$phase"
+done
 interrupted TERM 3
+interrupted KILL 8
 
 # A second Ctrl-C, at once.
 rm -rf bundle
@@ -24,3 +30,4 @@ wait "$pid" || status=$?
 [ "$status" -ne 0 ] || fail "it took no notice"
 expect_gone
 expect_clean_rebuild
+[ -z "$(comm -13 <(echo "$before") <(sockets))" ] || fail "left in /tmp: $(sockets)"

@@ -29,8 +29,8 @@ struct stack {
 typedef void (*stack_progress)(void *data, const char *layer, uint64_t done_bytes);
 
 /*
- * True for files (path in the image, no leading slash) whose content is to be kept in memory; 32 MiB
- * of them at most, which is an error: no boot loader is that large.
+ * True for files (path in the image, no leading slash) whose content is to be kept in memory; 32
+ * MiB of them at most, which is an error: no boot loader is that large.
  */
 typedef bool (*stack_keeps)(const char *path);
 

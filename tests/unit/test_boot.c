@@ -258,7 +258,8 @@ static void a_mount_point_behind_a_symlink_or_a_file_is_refused(void **state)
         const char *files, *message;
     } cases[] = {
         {"    /boot: {symlink: usr/boot}\n    /usr/boot: {directory: true}\n",
-         "layer 'files:5': 'boot' is not a directory, but partition 'esp' is mounted at '/boot/efi'"},
+         "layer 'files:5': 'boot' is not a directory, but partition 'esp' is mounted at "
+         "'/boot/efi'"},
         {"    /boot/efi: {content: x}\n", "layer 'files:5': 'boot/efi' is not a directory, but "
                                           "partition 'esp' is mounted at '/boot/efi'"},
     };
@@ -295,8 +296,9 @@ static void an_fstab_that_cannot_be_read_is_not_replaced(void **state)
                              "    /etc/fstab: {symlink: fstab.real}\n    /etc/fstab.real: "
                              "{content: /dev/x / ext4}\n"),
                      -1);
-    assert_layer_message(image.err.message,
-                         "layer 'files:5': 'etc/fstab' is a link or the like, not a file of its own");
+    assert_layer_message(
+        image.err.message,
+        "layer 'files:5': 'etc/fstab' is a link or the like, not a file of its own");
     done(&image);
 }
 

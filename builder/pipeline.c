@@ -276,8 +276,8 @@ static void report_build(const struct work *work, const char *output)
     hash_hex(work->disk_digest, hex);
     ui_print(work->ui, "%s\n", output);
     ui_json(work->ui,
-            json_pack("{s:s, s:o, s:s, s:s+}", "event", "built", "bundle", ui_string(output),
-                      "name", work->profile->name, "disk_digest", "sha256:", hex));
+            json_pack("{s:s, s:o, s:s, s:s}", "event", "built", "bundle", ui_string(output), "name",
+                      work->profile->name, "disk_digest", hex));
 }
 
 static int build(struct work *work, struct error *err)

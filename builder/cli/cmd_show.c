@@ -86,7 +86,7 @@ static int run(const struct invocation *invocation, struct error *err)
     ui_print(ui, "epoch         %s\n", text(manifest, "epoch"));
     ui_print(ui, "engine        %s (%s)\n", text(engine, "name"), text(engine, "detail"));
     ui_print(ui, "boot          %s\n", text(manifest, "boot"));
-    ui_print(ui, "disk          %s\n", text(disk, "digest"));
+    ui_print(ui, "disk digest   %s\n", text(disk, "digest"));
     show_partitions(ui, disk);
     show_list(ui, "layer", json_object_get(manifest, "layers"));
     show_files(ui, json_object_get(manifest, "files"));

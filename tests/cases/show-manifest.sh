@@ -17,7 +17,7 @@ X
 expect_status 0 "$KILN" show bundle
 expect_text stdout 'image         web 1.4.0, x86_64' 'seed          the seed' \
     'epoch         2026-11-01T00:00:00Z' 'engine        guestfs (libguestfs 1.2.3\x0aboot' \
-    'boot          GRUB of the image, BIOS' 'disk          sha256:abcd' \
+    'boot          GRUB of the image, BIOS' 'disk digest   sha256:abcd' \
     'base.tar sha256:1234' 'disk.qcow2' 'at 1 MiB'
 expect_no_text stdout ' (-)'
 [ "$(wc -l <stdout)" -eq 9 ] || { cat -v stdout; fail "not nine lines"; }

@@ -200,7 +200,7 @@ const char *text_size(uint64_t bytes, char out[TEXT_SIZE_MAX])
     return out;
 }
 
-/* sscanf would take blanks and signs for digits. */
+/* strptime would take blanks and signs for digits. */
 static bool looks_like(const char *text, const char *shape)
 {
     for (; *shape != '\0'; shape++, text++) {
@@ -217,12 +217,9 @@ bool text_parse_time(const char *text, int64_t *ret)
     time_t seconds;
 
     if (!looks_like(text, "0000-00-00T00:00:00Z") ||
-        sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2dZ", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour,
-               &tm.tm_min, &tm.tm_sec) != 6) {
+        strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm) == NULL) {
         return false;
     }
-    tm.tm_year -= 1900;
-    tm.tm_mon -= 1;
     given = tm;
     seconds = timegm(&tm);
     /* timegm makes the 2nd of March of a 30th of February: what does not come back is no date. */

@@ -32,8 +32,9 @@ struct launch {
     bool has_thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    pid_t tid;     /* 0 until the thread runs */
-    bool returned; /* guestfs_launch has, with: */
+    char *temporary; /* absolute, or NULL */
+    pid_t tid;       /* 0 until the thread runs */
+    bool returned;   /* guestfs_launch has, with: */
     int result;
     bool release; /* the thread may go */
 };
@@ -318,6 +319,7 @@ static int configure(struct launch *launch, const struct launch_request *request
         guestfs_set_network(handle, 0) < 0 || guestfs_set_identifier(handle, "kiln") < 0) {
         return -1;
     }
+    launch->temporary = temporary != NULL ? realpath(temporary, NULL) : NULL;
     if (temporary != NULL && !is_set("LIBGUESTFS_TMPDIR") &&
         guestfs_set_tmpdir(handle, temporary) < 0) {
         return -1;
@@ -419,9 +421,24 @@ static struct launch *launch_new(struct launch_report *report)
     return launch;
 }
 
+/*
+ * qemu and supermin, killed at the wrong moment, leave files in $TMPDIR, and libguestfs gives them
+ * kiln's own environment. So during a launch it names the directory that kiln removes; libguestfs
+ * itself has read it before. NULL: unset.
+ */
+static void use_temporary(const char *directory)
+{
+    if (directory != NULL) {
+        (void)setenv("TMPDIR", directory, 1);
+    } else {
+        (void)unsetenv("TMPDIR");
+    }
+}
+
 struct launch *launch_start(const struct launch_request *request, struct launch_report *report)
 {
     SCOPED(launch_freep) struct launch *launch = launch_new(report);
+    SCOPED_FREE char *temporary = NULL;
     int events = -1, os;
 
     /* The environment is read later, when its errors can be caught. */
@@ -436,13 +453,18 @@ struct launch *launch_start(const struct launch_request *request, struct launch_
     if (events < 0 || configure(launch, request) < 0) {
         return NULL;
     }
+    temporary = getenv("TMPDIR") != NULL ? xstrdup(getenv("TMPDIR")) : NULL;
+    use_temporary(launch->temporary != NULL ? launch->temporary : temporary);
     os = pthread_create(&launch->thread, NULL, run, launch);
+    if (os == 0) {
+        launch->has_thread = true;
+        supervise(launch, request->limit_s);
+    }
+    use_temporary(temporary);
     if (os != 0) {
         buf_printf(&report->errors, "create a thread: %s\n", strerror(os));
         return NULL;
     }
-    launch->has_thread = true;
-    supervise(launch, request->limit_s);
     guestfs_delete_event_callback(launch->handle, events);
     guestfs_set_error_handler(launch->handle, NULL, NULL);
     return launch->result < 0 || stop_requested() ? NULL : TAKE(launch);
@@ -475,5 +497,6 @@ void launch_free(struct launch *launch)
     }
     (void)pthread_cond_destroy(&launch->changed);
     (void)pthread_mutex_destroy(&launch->lock);
+    free(launch->temporary);
     free(launch);
 }

@@ -139,10 +139,10 @@ typedef void profile_visit(const struct profile_field *field, void *data);
 void profile_fields(profile_visit *visit, void *data);
 
 /*
- * What is wrong with PATH as a path in the image ("must be absolute", …), NULL for nothing. There
+ * What is wrong with TEXT as a path in the image ("must be absolute", …), NULL for nothing. There
  * is one way to write each: absolute, no '.' or '..', no '//', no '/' at the end.
  */
-const char *profile_image_path(const char *path);
+const char *profile_image_path(const char *text);
 
 /* The words of the grammar, for messages and files: "x86_64", "ext4", "bios-boot", "qcow2", … */
 const char *architecture_name(enum architecture architecture);

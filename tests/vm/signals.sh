@@ -10,6 +10,21 @@ head -c 40M /dev/urandom >tree/random
 tar -C tree -cf tiny.tar .
 FORMATS='raw, qcow2' make_profile p.yaml 'archive: tiny.tar'
 before=$(sockets)
+
+# What qemu would leave in shared directories if it were killed at the wrong moment lies in the
+# unfinished bundle, which kiln removes.
+started
+while ! pgrep -f 'qemu-system.*bundle.partial' >/dev/null; do
+    kill -0 "$pid" 2>/dev/null || { cat stderr; fail "it never came to qemu"; }
+    sleep 0.02
+done
+for qemu in $(pgrep -f 'qemu-system.*bundle.partial'); do
+    tr '\0' '\n' <"/proc/$qemu/environ" >environ 2>/dev/null || continue
+    [ ! -s environ ] || grep -q "^TMPDIR=$PWD/bundle.partial-" environ ||
+        { cat environ; fail "qemu's TMPDIR is not in the bundle"; }
+done
+ended INT "beside qemu"
+
 for phase in 'reading layers' 'starting the appliance' 'writing the disk' 'writing disk.qcow2' \
     'computing digests'; do
     interrupted_in INT "$phase"

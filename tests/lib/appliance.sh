@@ -89,10 +89,10 @@ no_machines() {
     return 1
 }
 
-# The sockets of libguestfs that are there now, for comparing.
+# The sockets of libguestfs that are there and dead, for comparing: another one may be at work.
 sockets() {
     find /tmp "${XDG_RUNTIME_DIR:-/tmp}" -maxdepth 1 -name 'libguestfs??????' -user "$(id -u)" 2>/dev/null |
-        sort -u
+        sort -u | while read -r dir; do grep -qF " $dir/" /proc/net/unix || echo "$dir"; done
 }
 
 # A qemu that does $1 (a shell command) when asked for KVM, put in the place of the real one for a

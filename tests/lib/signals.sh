@@ -85,10 +85,14 @@ interrupted_in()
     ended "$1" "in '$2'"
 }
 
-# sockets: libguestfs's directories, which it makes in /tmp for root whatever TMPDIR says.
+# sockets: libguestfs's directories, which it makes in /tmp for root whatever TMPDIR says, but for
+# those of a libguestfs that is at work.
 sockets()
 {
-    find /tmp -maxdepth 1 -name 'libguestfs*' -user "$(id -u)" | sort
+    local dir
+
+    find /tmp -maxdepth 1 -name 'libguestfs*' -user "$(id -u)" | sort |
+        while read -r dir; do grep -qF " $dir/" /proc/net/unix || echo "$dir"; done
 }
 
 # expect_clean_rebuild: after whatever was killed a build works and clears up.

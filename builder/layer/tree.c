@@ -331,11 +331,6 @@ int64_t tree_newest(const struct tree *tree)
     return tree->newest;
 }
 
-struct node *tree_root(const struct tree *tree)
-{
-    return tree->root;
-}
-
 size_t tree_paths(const struct tree *tree)
 {
     return tree->count - 1;

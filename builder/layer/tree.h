@@ -104,7 +104,6 @@ struct node *tree_find(const struct tree *tree, const char *path);
 /* The same, following symlinks within the tree as chroot would, the last one too. */
 struct node *tree_resolve(const struct tree *tree, const char *path);
 
-struct node *tree_root(const struct tree *tree);
 size_t tree_paths(const struct tree *tree);
 
 /* The path of NODE without a leading slash; "." for the root. Appended to BUF. */

@@ -32,7 +32,7 @@ static const char *quoted(char out[QUOTE_MAX], const struct node *node)
 }
 #define QUOTED(node) quoted((char[QUOTE_MAX]){0}, (node))
 
-const char *node_kind_name(const struct node *node)
+static const char *node_kind_name(const struct node *node)
 {
     return node->kind == NODE_SCALAR ? "text" : node->kind == NODE_LIST ? "a list" : "a map";
 }

@@ -84,9 +84,6 @@ struct shape {
 bool decode_map(const struct shape *shape, struct node *node, void *object,
                 struct problems *problems);
 
-/* "text", "a list", "a map": what the file has there. */
-const char *node_kind_name(const struct node *node);
-
 /* Calls VISIT for every field with its path, like "disk.partitions[].size". */
 typedef void field_visit(const char *path, const struct field *field, void *data);
 void fields_visit(const struct shape *shape, const char *prefix, field_visit *visit, void *data);

@@ -292,13 +292,13 @@ static void the_root_takes_metadata(void **state)
     struct error err = {0};
 
     (void)state;
-    assert_true(tree_root(tree)->implied);
-    assert_int_equal(tree_root(tree)->inode->mode, 0755);
+    assert_true(tree_find(tree, "/")->implied);
+    assert_int_equal(tree_find(tree, "/")->inode->mode, 0755);
     assert_int_equal(run(&script, "3: a ./", &err), 0);
-    assert_false(tree_root(tree)->implied);
-    assert_int_equal(tree_root(tree)->inode->mode, 0700);
-    assert_int_equal(tree_root(tree)->inode->uid, 3001);
-    assert_int_equal(tree_root(tree)->part, 3);
+    assert_false(tree_find(tree, "/")->implied);
+    assert_int_equal(tree_find(tree, "/")->inode->mode, 0700);
+    assert_int_equal(tree_find(tree, "/")->inode->uid, 3001);
+    assert_int_equal(tree_find(tree, "/")->part, 3);
 }
 
 static void a_directory_emptied_by_a_whiteout_is_as_nobody_described_it(void **state)
@@ -500,7 +500,7 @@ static void settling_gives_times_to_what_has_none_and_cuts_later_ones(void **sta
     assert_int_equal(tree_find(tree, "n")->inode->mtime_ns, 0);
     assert_int_equal(tree_find(tree, "u")->inode->mtime, 1003);
     assert_int_equal(tree_find(tree, "imp")->inode->mtime, 1003);
-    assert_int_equal(tree_root(tree)->inode->mtime, 1003);
+    assert_int_equal(tree_find(tree, "/")->inode->mtime, 1003);
 }
 
 static void settling_finds_the_first_name_of_every_inode(void **state)
@@ -553,8 +553,8 @@ static void finding_follows_nothing_and_resolving_all(void **state)
         make("0: usr/lib/f lib@usr/lib abs@/lib up@../../usr loop@loop no@where file@usr/lib/f/");
 
     (void)state;
-    assert_ptr_equal(tree_find(tree, "/"), tree_root(tree));
-    assert_ptr_equal(tree_find(tree, "."), tree_root(tree));
+    assert_ptr_equal(tree_find(tree, "/"), tree_find(tree, "/"));
+    assert_ptr_equal(tree_find(tree, "."), tree_find(tree, "/"));
     assert_non_null(tree_find(tree, "/usr//lib/./f"));
     assert_null(tree_find(tree, "lib/f"));
     assert_null(tree_find(tree, "usr/nothing"));
@@ -563,7 +563,7 @@ static void finding_follows_nothing_and_resolving_all(void **state)
     assert_ptr_equal(tree_resolve(tree, "lib/f"), tree_find(tree, "usr/lib/f"));
     assert_ptr_equal(tree_resolve(tree, "/abs"), tree_find(tree, "usr/lib"));
     assert_ptr_equal(tree_resolve(tree, "up/lib/../lib/f"), tree_find(tree, "usr/lib/f"));
-    assert_ptr_equal(tree_resolve(tree, "../.."), tree_root(tree));
+    assert_ptr_equal(tree_resolve(tree, "../.."), tree_find(tree, "/"));
     assert_null(tree_resolve(tree, "loop"));
     assert_null(tree_resolve(tree, "no"));
     assert_null(tree_resolve(tree, "file"));
@@ -607,7 +607,7 @@ static void children_are_sorted_as_bytes(void **state)
     size_t count;
 
     (void)state;
-    sorted = node_sorted(tree_root(tree), &count);
+    sorted = node_sorted(tree_find(tree, "/"), &count);
     assert_int_equal(count, 5);
     assert_string_equal(sorted[0]->name, "B");
     assert_string_equal(sorted[1]->name, "a");

@@ -9,11 +9,8 @@
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
-#include <time.h>
 
 #include "base/file.h"
 #include "base/stop.h"
@@ -32,68 +29,17 @@ struct tar {
     struct error error;
 };
 
-/* Ends the appliance when the host's disk is nearly full: QEMU would wait for space for ever. */
-struct sentry {
-    pthread_t thread;
-    bool running;
-    atomic_bool stop, full;
-    const char *where;
-    struct guest *guest;
-};
-
 struct engine {
     const struct disk *disk;
     struct guest *guest;
     struct tar tar;
-    struct sentry sentry;
     char *kernel; /* the appliance's release */
 };
 
-enum { SPACE_MIN = 8 << 20, PIPE_BYTES = 1 << 20 };
+enum { PIPE_BYTES = 1 << 20 };
 
-/* --- space on the host ------------------------------------------------------------------- */
-
-static void *watch_space(void *data)
-{
-    struct sentry *sentry = data;
-    struct timespec pause = {.tv_nsec = 200 * 1000 * 1000};
-    struct statvfs st;
-
-    while (!atomic_load(&sentry->stop)) {
-        if (statvfs(sentry->where, &st) == 0 && (uint64_t)st.f_bavail * st.f_frsize < SPACE_MIN) {
-            atomic_store(&sentry->full, true);
-            guest_kill(sentry->guest);
-            break;
-        }
-        (void)nanosleep(&pause, NULL);
-    }
-    return NULL;
-}
-
-static void sentry_start(struct sentry *sentry, const char *where, struct guest *guest)
-{
-    sentry->where = where;
-    sentry->guest = guest;
-    sentry->running = pthread_create(&sentry->thread, NULL, watch_space, sentry) == 0;
-}
-
-static void sentry_stop(struct sentry *sentry)
-{
-    if (sentry->running) {
-        atomic_store(&sentry->stop, true);
-        (void)pthread_join(sentry->thread, NULL);
-        sentry->running = false;
-    }
-}
-
-/* Whatever failed, a full disk or the user explains it better. */
 static int fail_engine(struct engine *engine, struct error *err, const char *doing)
 {
-    if (atomic_load(&engine->sentry.full)) {
-        fail_clear(err);
-        fail(err, FAIL_ERROR, "no space left for '%s'", engine->disk->path);
-        return fail_hint(err, "free some space, or name another place with -o");
-    }
     if (err->kind == FAIL_NONE) {
         guest_fail(engine->guest, err, doing);
     }
@@ -420,7 +366,6 @@ static void engine_free(struct engine *engine)
         guest_kill(engine->guest);
         (void)tar_join(engine, &ignored);
     }
-    sentry_stop(&engine->sentry);
     guest_close(engine->guest);
     free(engine->kernel);
     free(engine);
@@ -455,7 +400,6 @@ static int engine_begin(const struct disk *disk, struct engine **ret, struct err
         return -1;
     }
     ui_detail(disk->ui, "the appliance runs by %s", guest_accelerator(engine->guest));
-    sentry_start(&engine->sentry, disk->temporary, engine->guest);
     if (ask_kernel(engine, err) < 0 || prepare_filesystems(engine, err) < 0) {
         return -1;
     }
@@ -482,7 +426,6 @@ static int engine_finish(struct engine *engine, struct buf *core, struct error *
         tar_end(engine, err) < 0) {
         return -1;
     }
-    sentry_stop(&engine->sentry);
     if (guest_shutdown(engine->guest, err) < 0) {
         return fail_engine(engine, err, "shut the appliance down");
     }

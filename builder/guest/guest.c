@@ -27,6 +27,7 @@ struct guest {
     pid_t pid;
     int pid_fd; /* -1 when the backend does not tell which process it is */
     const char *accelerator;
+    char *temporary;
 };
 
 /* Swallows TEXT. */
@@ -97,7 +98,14 @@ static struct cause cause_from(const struct launch_report *report)
     };
 }
 
-static int report_failure(const struct launch_report *report, struct error *err)
+static int fail_full(const char *where, struct error *err)
+{
+    fail(err, FAIL_ERROR, "no space left for '%s'", where);
+    return fail_hint(err, "free some space, or name another place with -o");
+}
+
+static int report_failure(const struct guest_options *options, const struct launch_report *report,
+                          struct error *err)
 {
     struct cause cause = cause_from(report);
     SCOPED_FREE char *line = cause_line(&cause);
@@ -109,6 +117,9 @@ static int report_failure(const struct launch_report *report, struct error *err)
     if (stop_check(err) < 0) {
         return -1;
     }
+    if (report->full) {
+        return fail_full(options->temporary, err);
+    }
     fail(err, FAIL_MISSING, "start the appliance: %s", line);
     return fail_hint(err, "%s", advice);
 }
@@ -118,7 +129,7 @@ static char *kvm_cause(const struct launch_report *report)
 {
     struct cause cause = cause_from(report);
 
-    return cause_may_be_kvm(&cause) ? cause_line(&cause) : NULL;
+    return !report->full && cause_may_be_kvm(&cause) ? cause_line(&cause) : NULL;
 }
 
 void guest_kill(struct guest *guest)
@@ -153,10 +164,12 @@ static bool has_kvm_open(pid_t pid)
     return false;
 }
 
-static struct guest *guest_new(struct launch *launch, bool emulate)
+static struct guest *guest_new(const struct guest_options *options, struct launch *launch,
+                               bool emulate)
 {
     struct guest *guest = xcalloc(1, sizeof(*guest));
 
+    guest->temporary = xstrdup(options->temporary != NULL ? options->temporary : "");
     guest->launch = launch;
     guest->handle = launch_handle(launch);
     guest->pid_fd = -1;
@@ -176,9 +189,9 @@ static int launch_once(const struct launch_request *request, struct guest **ret,
     struct launch *launch = launch_start(request, &report);
 
     if (launch == NULL) {
-        return report_failure(&report, err);
+        return report_failure(request->options, &report, err);
     }
-    *ret = guest_new(launch, request->emulate);
+    *ret = guest_new(request->options, launch, request->emulate);
     return 0;
 }
 
@@ -262,12 +275,12 @@ static int launch_kvm_first(const struct guest_options *options, unsigned limit_
     SCOPED_FREE char *cause = NULL;
 
     if (launch != NULL) {
-        *ret = guest_new(launch, false);
+        *ret = guest_new(options, launch, false);
         return 0;
     }
     cause = kvm_cause(&report);
     if (cause == NULL || stop_requested()) {
-        return report_failure(&report, err);
+        return report_failure(options, &report, err);
     }
     return launch_fallen_back(options, path, host, cause, ret, err);
 }
@@ -331,6 +344,9 @@ int guest_fail(struct guest *guest, struct error *err, const char *doing)
     if (stop_check(err) < 0) {
         return -1;
     }
+    if (launch_is_full(guest->launch)) {
+        return fail_full(guest->temporary, err);
+    }
     fail(err, FAIL_ERROR, "%s: %s", doing, text);
     err->os = guestfs_last_errno(guest->handle);
     return -1;
@@ -363,6 +379,7 @@ void guest_close(struct guest *guest)
     if (guest != NULL) {
         forget_process(guest);
         launch_free(guest->launch);
+        free(guest->temporary);
         free(guest);
     }
 }

@@ -24,7 +24,8 @@ struct guest_drive {
 struct guest_options {
     const struct guest_drive *drives;
     size_t drive_count;
-    const char *temporary; /* existing directory for the appliance's files; removed by the caller */
+    const char *temporary; /* existing directory for the appliance's files; removed by the caller.
+                              When its file system is nearly full the appliance is ended */
     unsigned kvm_limit_s;  /* 0: 60; $KILN_KVM_LIMIT (1 to 3600 seconds) overrides it. Counted from
                               the start of qemu; KVM that takes longer is given up */
     /* One line for the user ("KVM does not work here …"); may be NULL. Any thread may call it. */
@@ -56,7 +57,10 @@ guestfs_h *guest_handle(struct guest *guest);
 /* "kvm" or "tcg". */
 const char *guest_accelerator(const struct guest *guest);
 
-/* The last libguestfs error as ours: "DOING: what libguestfs says". Interrupted says so instead. */
+/*
+ * The last libguestfs error as ours: "DOING: what libguestfs says". An interruption, or a host's
+ * disk that was full, says so instead.
+ */
 int guest_fail(struct guest *guest, struct error *err, const char *doing);
 
 /*

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@
 enum {
     ERRORS_KEPT = 64 << 10,
     POLL_MS = 100,
+    SPACE_MIN = 8 << 20, /* bytes that must stay free where the appliance writes */
     BUILD_LIMIT_S = 600, /* supermin: 10 s here, minutes on a slow disk or behind another build */
     PROCESSORS_MAX = 4,
     PROGRAMS_MAX = 32,
@@ -28,14 +30,16 @@ enum {
 struct launch {
     guestfs_h *handle;
     struct launch_report *report; /* only until the launch is over */
-    pthread_t thread;
-    bool has_thread;
+    pthread_t thread, sentry;
+    bool has_thread, has_sentry;
     pthread_mutex_t lock;
     pthread_cond_t changed;
     char *temporary; /* absolute, or NULL */
     pid_t tid;       /* 0 until the thread runs */
     bool returned;   /* guestfs_launch has, with: */
     int result;
+    bool full;    /* the host's disk was, and the appliance is ended for it */
+    bool closing; /* the sentry may go */
     bool release; /* the thread may go */
 };
 
@@ -187,10 +191,11 @@ static bool is_qemu_running(pid_t tid)
     return false;
 }
 
+/* TID may be 0, when the thread has not come so far. */
 static void kill_programs(pid_t tid)
 {
     pid_t pids[PROGRAMS_MAX];
-    size_t count = launch_programs(tid, pids, PROGRAMS_MAX);
+    size_t count = tid == 0 ? 0 : launch_programs(tid, pids, PROGRAMS_MAX);
 
     for (size_t i = 0; i < count; i++) {
         launch_kill(pids[i]);
@@ -365,20 +370,92 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* True when the launch is over; waits POLL_MS for it. */
-static bool wait_a_little(struct launch *launch)
+/* True when *WHAT, a flag of LAUNCH, is set; waits POLL_MS for it. */
+static bool wait_a_little(struct launch *launch, const bool *what)
 {
     int64_t until_ms = now_ms() + POLL_MS;
     struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
     bool over;
 
     pthread_mutex_lock(&launch->lock);
-    while (!launch->returned &&
+    while (!*what &&
            pthread_cond_clockwait(&launch->changed, &launch->lock, CLOCK_MONOTONIC, &until) == 0) {
     }
-    over = launch->returned;
+    over = *what;
     pthread_mutex_unlock(&launch->lock);
     return over;
+}
+
+static void set_flag(struct launch *launch, bool *what)
+{
+    pthread_mutex_lock(&launch->lock);
+    *what = true;
+    pthread_cond_broadcast(&launch->changed);
+    pthread_mutex_unlock(&launch->lock);
+}
+
+static bool get_flag(struct launch *launch, const bool *what)
+{
+    bool value;
+
+    pthread_mutex_lock(&launch->lock);
+    value = *what;
+    pthread_mutex_unlock(&launch->lock);
+    return value;
+}
+
+static pid_t thread_of(struct launch *launch)
+{
+    pid_t tid;
+
+    pthread_mutex_lock(&launch->lock);
+    tid = launch->tid;
+    pthread_mutex_unlock(&launch->lock);
+    return tid;
+}
+
+/* --- space on the host --- */
+
+static bool is_low(const char *directory)
+{
+    struct statvfs st;
+
+    return statvfs(directory, &st) == 0 && (uint64_t)st.f_bavail * st.f_frsize < SPACE_MIN;
+}
+
+/*
+ * Ends the appliance when the host's disk is nearly full: qemu waits for space for ever, with the
+ * disk it writes as with the scratch disk it boots from. Kills until it may go, for a child that
+ * has not called exec yet is spared the first time.
+ */
+static void *watch_space(void *data)
+{
+    struct launch *launch = data;
+
+    while (!wait_a_little(launch, &launch->closing)) {
+        if (!get_flag(launch, &launch->full) && is_low(launch->temporary)) {
+            set_flag(launch, &launch->full);
+        }
+        if (get_flag(launch, &launch->full)) {
+            kill_programs(thread_of(launch));
+        }
+    }
+    return NULL;
+}
+
+static void start_sentry(struct launch *launch)
+{
+    launch->has_sentry = launch->temporary != NULL &&
+                         pthread_create(&launch->sentry, NULL, watch_space, launch) == 0;
+}
+
+static void stop_sentry(struct launch *launch)
+{
+    if (launch->has_sentry) {
+        set_flag(launch, &launch->closing);
+        (void)pthread_join(launch->sentry, NULL);
+        launch->has_sentry = false;
+    }
 }
 
 /* Kills again and again: a child that has not called exec yet is spared the first time. */
@@ -387,12 +464,9 @@ static void supervise(struct launch *launch, unsigned limit_s)
     struct launch_report *report = launch->report;
     int64_t start = now_ms(), qemu_start = 0;
 
-    while (!wait_a_little(launch)) {
-        pid_t tid;
+    while (!wait_a_little(launch, &launch->returned)) {
+        pid_t tid = thread_of(launch);
 
-        pthread_mutex_lock(&launch->lock);
-        tid = launch->tid;
-        pthread_mutex_unlock(&launch->lock);
         if (qemu_start == 0 && tid != 0 && is_qemu_running(tid)) {
             qemu_start = now_ms();
             report->qemu_ran = true;
@@ -405,7 +479,7 @@ static void supervise(struct launch *launch, unsigned limit_s)
             now_ms() - start >= (int64_t)BUILD_LIMIT_S * 1000) {
             report->late_s = BUILD_LIMIT_S;
         }
-        if (tid != 0 && (report->late_s != 0 || stop_requested())) {
+        if (report->late_s != 0 || stop_requested()) {
             kill_programs(tid);
         }
     }
@@ -458,7 +532,9 @@ struct launch *launch_start(const struct launch_request *request, struct launch_
     os = pthread_create(&launch->thread, NULL, run, launch);
     if (os == 0) {
         launch->has_thread = true;
+        start_sentry(launch);
         supervise(launch, request->limit_s);
+        report->full = launch_is_full(launch);
     }
     use_temporary(temporary);
     if (os != 0) {
@@ -475,11 +551,17 @@ guestfs_h *launch_handle(const struct launch *launch)
     return launch->handle;
 }
 
+bool launch_is_full(struct launch *launch)
+{
+    return get_flag(launch, &launch->full);
+}
+
 void launch_free(struct launch *launch)
 {
     if (launch == NULL) {
         return;
     }
+    stop_sentry(launch);
     if (launch->handle != NULL) {
         /* Killed first, or closing would wait for an appliance that may hang. */
         if (launch->has_thread) {
@@ -489,10 +571,7 @@ void launch_free(struct launch *launch)
         guestfs_close(launch->handle);
     }
     if (launch->has_thread) {
-        pthread_mutex_lock(&launch->lock);
-        launch->release = true;
-        pthread_cond_broadcast(&launch->changed);
-        pthread_mutex_unlock(&launch->lock);
+        set_flag(launch, &launch->release);
         (void)pthread_join(launch->thread, NULL);
     }
     (void)pthread_cond_destroy(&launch->changed);

@@ -31,6 +31,7 @@ struct launch_report {
     struct buf console;
     unsigned late_s;
     bool qemu_ran;
+    bool full; /* ended because the host's disk was nearly full */
 };
 
 void launch_report_done(struct launch_report *report);
@@ -41,6 +42,9 @@ struct launch;
 struct launch *launch_start(const struct launch_request *request, struct launch_report *report);
 
 guestfs_h *launch_handle(const struct launch *launch);
+
+/* True once the appliance was ended because the host's disk was nearly full. */
+bool launch_is_full(struct launch *launch);
 
 /* Ends whatever still runs, closes the handle and frees; NULL is fine. */
 void launch_free(struct launch *launch);

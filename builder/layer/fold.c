@@ -147,14 +147,6 @@ static void stamp(const struct fold *fold, struct inode *inode)
     inode->sequence = fold->sequence;
 }
 
-static struct inode *inode_new(enum entry_type type)
-{
-    struct inode *inode = xcalloc(1, sizeof(*inode));
-
-    inode->type = type;
-    return inode;
-}
-
 /* The metadata of a directory that nobody described. */
 static void imply(const struct fold *fold, struct inode *inode)
 {
@@ -219,6 +211,7 @@ static void describe(const struct fold *fold, struct inode *inode)
     }
     stamp(fold, inode);
     note_time(fold->tree, inode);
+    inode_changed(fold->tree, inode);
 }
 
 static int check_xattrs(const struct fold *fold, struct error *err)
@@ -296,13 +289,14 @@ static int put(struct tree *tree, struct place *place, struct inode *inode, stru
 
 static int put_implied(const struct fold *fold, struct place *place, struct error *err)
 {
-    struct inode *inode = inode_new(ENTRY_DIRECTORY);
+    struct inode *inode = inode_new(fold->tree, ENTRY_DIRECTORY);
 
     imply(fold, inode);
     if (put(fold->tree, place, inode, err) < 0) {
         return -1;
     }
     place->node->implied = true;
+    inode_changed(fold->tree, inode);
     return 0;
 }
 
@@ -426,6 +420,7 @@ static int hide_node(const struct fold *fold, struct node *node, struct error *e
     }
     if (node->children != NULL) { /* own ones, in a directory that their part did not describe */
         imply(fold, node->inode);
+        inode_changed(fold->tree, node->inode);
         node->part = tree->part;
         node->implied = true;
         return 0;
@@ -527,7 +522,7 @@ static int apply_directory(const struct fold *fold, struct place *place, struct 
         return 0;
     }
     if ((place->node == NULL || !is_directory(place->node)) &&
-        put(fold->tree, place, inode_new(ENTRY_DIRECTORY), err) < 0) {
+        put(fold->tree, place, inode_new(fold->tree, ENTRY_DIRECTORY), err) < 0) {
         return -1;
     }
     describe(fold, place->node->inode);
@@ -539,7 +534,7 @@ static int apply_directory(const struct fold *fold, struct place *place, struct 
 static int apply_other(const struct fold *fold, struct place *place, struct inode **ret,
                        struct error *err)
 {
-    if (put(fold->tree, place, inode_new(fold->entry->type), err) < 0) {
+    if (put(fold->tree, place, inode_new(fold->tree, fold->entry->type), err) < 0) {
         return -1;
     }
     describe(fold, place->node->inode);
@@ -586,7 +581,7 @@ static int bring_data(const struct fold *fold, struct inode *inode, struct error
     if (inode->type != ENTRY_FILE) {
         return fail(err, FAIL_ERROR, "a hard link with data to what is not a file");
     }
-    inode_clear_data(inode);
+    inode_clear_data(fold->tree, inode);
     inode->size = fold->entry->size;
     stamp(fold, inode);
     return 0;

@@ -103,7 +103,23 @@ struct node *node_child(const struct tree *tree, const struct node *parent,
 
 /* --- inodes and their names -------------------------------------------------------------- */
 
-void inode_clear_data(struct inode *inode)
+struct inode *inode_new(struct tree *tree, enum entry_type type)
+{
+    struct inode *inode = xcalloc(1, sizeof(*inode));
+
+    inode->id = ++tree->last_id;
+    inode->type = type;
+    return inode;
+}
+
+void inode_changed(const struct tree *tree, struct inode *inode)
+{
+    if (tree->watch.changed != NULL) {
+        tree->watch.changed(tree->watch.data, inode);
+    }
+}
+
+static void release_data(struct inode *inode)
 {
     free(TAKE(inode->extents));
     free(TAKE(inode->content));
@@ -111,6 +127,14 @@ void inode_clear_data(struct inode *inode)
     inode->size = 0;
     inode->data_bytes = 0;
     memset(inode->sha256, 0, sizeof(inode->sha256));
+}
+
+void inode_clear_data(const struct tree *tree, struct inode *inode)
+{
+    if (tree->watch.cleared != NULL) {
+        tree->watch.cleared(tree->watch.data, inode);
+    }
+    release_data(inode);
 }
 
 void inode_clear_metadata(struct inode *inode)
@@ -126,7 +150,7 @@ void inode_clear_metadata(struct inode *inode)
 
 static void inode_free(struct inode *inode)
 {
-    inode_clear_data(inode);
+    release_data(inode);
     inode_clear_metadata(inode);
     free(inode);
 }
@@ -143,7 +167,7 @@ static void name_add(struct inode *inode, struct node *node)
     inode->links++;
 }
 
-static void name_drop(struct node *node)
+static void name_drop(const struct tree *tree, struct node *node)
 {
     struct inode *inode = node->inode;
 
@@ -159,6 +183,9 @@ static void name_drop(struct node *node)
         inode->first = NULL;
     }
     if (--inode->links == 0) {
+        if (tree->watch.gone != NULL) {
+            tree->watch.gone(tree->watch.data, inode);
+        }
         inode_free(inode);
     }
 }
@@ -184,6 +211,7 @@ struct node *node_new(struct tree *tree, struct node *parent, const struct compo
     }
     if (parent != NULL) {
         parent->children = node;
+        inode_changed(tree, parent->inode);
     }
     name_add(inode, node);
     table_add(tree, node);
@@ -201,8 +229,11 @@ static void remove_leaf(struct tree *tree, struct node *node)
     } else if (node->parent != NULL) {
         node->parent->children = node->next;
     }
+    if (node->parent != NULL) {
+        inode_changed(tree, node->parent->inode);
+    }
     table_drop(tree, node);
-    name_drop(node);
+    name_drop(tree, node);
     free(node);
 }
 
@@ -231,7 +262,10 @@ void node_remove(struct tree *tree, struct node *node)
 void node_replace(struct tree *tree, struct node *node, struct inode *inode)
 {
     remove_below(tree, node);
-    name_drop(node);
+    if (node->parent != NULL) {
+        inode_changed(tree, node->parent->inode);
+    }
+    name_drop(tree, node);
     name_add(inode, node);
     node->part = tree->part;
     node->implied = false;
@@ -242,7 +276,7 @@ void node_replace(struct tree *tree, struct node *node, struct inode *inode)
 struct tree *tree_new(const struct tree_limits *limits)
 {
     struct tree *tree = xcalloc(1, sizeof(*tree));
-    struct inode *inode = xcalloc(1, sizeof(*inode));
+    struct inode *inode = inode_new(tree, ENTRY_DIRECTORY);
 
     tree->limits = limits != NULL ? *limits : DEFAULTS;
     tree->limits.paths = tree->limits.paths != 0 ? tree->limits.paths : DEFAULTS.paths;
@@ -257,7 +291,6 @@ struct tree *tree_new(const struct tree_limits *limits)
         tree->key[0] = (uintptr_t)tree;
         tree->key[1] = ~(uint64_t)(uintptr_t)inode;
     }
-    inode->type = ENTRY_DIRECTORY;
     inode->mode = 0755;
     inode->untimed = true;
     tree->root = node_new(tree, NULL, &(struct component){"", 0}, inode);
@@ -282,6 +315,11 @@ void tree_free(struct tree *tree)
     free(tree->buckets);
     free(tree->name);
     free(tree);
+}
+
+void tree_watch(struct tree *tree, const struct tree_watch *watch)
+{
+    tree->watch = watch != NULL ? *watch : (struct tree_watch){0};
 }
 
 void tree_begin(struct tree *tree, unsigned layer, unsigned part, const char *name,

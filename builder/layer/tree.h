@@ -22,6 +22,7 @@
 struct node;
 
 struct inode {
+    uint32_t id; /* from 1 (the root) in order of arrival; of this tree, never used again */
     enum entry_type type; /* never ENTRY_HARDLINK */
     uint32_t mode, uid, gid;
     int64_t mtime;
@@ -76,6 +77,22 @@ struct tree;
 struct tree *tree_new(const struct tree_limits *limits);
 void tree_free(struct tree *tree);
 SCOPE_DEFINE(tree, tree_free)
+
+/*
+ * Tells whoever keeps something of his own for each inode (an engine that has put its data on a
+ * disk already) what becomes of them. None may touch the tree.
+ */
+struct tree_watch {
+    void (*changed)(void *data,
+                    struct inode *inode); /* is new, or has other metadata or names below
+                                             it; more than once in a part, maybe */
+    void (*cleared)(void *data, struct inode *inode); /* its content goes, it stays */
+    void (*gone)(void *data, struct inode *inode);    /* its last name went, and it goes */
+    void *data;
+};
+
+/* WATCH is copied; NULL ends it. Inodes that are there already are not told of. */
+void tree_watch(struct tree *tree, const struct tree_watch *watch);
 
 /* What follows comes from part ordinal PART (rising from 0) of layer LAYER, called NAME. */
 void tree_begin(struct tree *tree, unsigned layer, unsigned part, const char *name,

@@ -17,7 +17,9 @@ struct tree {
     size_t count;          /* nodes */
     uint64_t key[2];       /* of the hash, so that no layer can choose names that collide */
 
+    uint32_t last_id; /* of inodes */
     int64_t newest;
+    struct tree_watch watch; /* members may be NULL */
 
     /* The part that is being applied. */
     char *name;
@@ -49,9 +51,15 @@ void node_replace(struct tree *tree, struct node *node, struct inode *inode);
 /* Takes NODE and all below it away; an inode goes with its last name. */
 void node_remove(struct tree *tree, struct node *node);
 
+/* A new inode without a name so far. */
+struct inode *inode_new(struct tree *tree, enum entry_type type);
+
+/* Says that INODE is new or another than before. */
+void inode_changed(const struct tree *tree, struct inode *inode);
+
 /* Releases what an inode owns and forgets it. */
 void inode_clear_metadata(struct inode *inode);
-void inode_clear_data(struct inode *inode);
+void inode_clear_data(const struct tree *tree, struct inode *inode);
 
 #define FOLLOW_LINKS 40 /* as many as Linux follows, path_resolution(7) */
 

@@ -11,12 +11,8 @@
 
 #include "layer/tree_inside.h"
 
-#define NAME_LIMIT 255    /* bytes, NAME_MAX of every file system kiln makes */
-#define PATH_LIMIT 4096   /* bytes, PATH_MAX */
-#define TARGET_LIMIT 4095 /* bytes of a symlink, what Linux takes */
-#define PATH_SHOWN 800    /* bytes of a path in a message */
+#define PATH_SHOWN 800 /* bytes of a path in a message */
 
-#define WHITEOUT ".wh."
 #define WHITEOUT_META ".wh..wh."
 #define WHITEOUT_OPAQUE ".wh..wh..opq"
 

@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What tree.c (nodes, inodes, look-ups), follow.c (symlinks) and fold.c (applying entries) share
- * and nobody else sees.
+ * What tree.c (nodes, inodes, look-ups), follow.c (symlinks), fold.c (applying entries) and
+ * tree_save.c (bytes) share and nobody else sees.
  */
 #ifndef LAYER_TREE_INSIDE_H
 #define LAYER_TREE_INSIDE_H
 
 #include "layer/tree.h"
+
+#define NAME_LIMIT 255    /* bytes, NAME_MAX of every file system kiln makes */
+#define PATH_LIMIT 4096   /* bytes, PATH_MAX */
+#define TARGET_LIMIT 4095 /* bytes of a symlink, what Linux takes */
+
+#define WHITEOUT ".wh." /* begins no name in a tree */
 
 struct tree {
     struct tree_limits limits;

@@ -13,6 +13,7 @@
  */
 #include "layer/tree_save.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -133,6 +134,7 @@ static void collect(struct save *save, const struct tree *tree)
             note_inode(save, node->inode);
         }
     }
+    assert(save->inode_count != 0); /* the root's at least */
     qsort(save->inodes, save->inode_count, sizeof(*save->inodes), by_id);
     if (save->name_count != 0) {
         qsort(save->names, save->name_count, sizeof(*save->names), by_address);
@@ -553,37 +555,41 @@ static bool is_name(const struct component *name)
            (name->length < strlen(WHITEOUT) || memcmp(name->text, WHITEOUT, strlen(WHITEOUT)) != 0);
 }
 
-/* A new node for INODE, called NAME, in the directory that is open. */
-static int place_child(const struct load *load, const struct component *name, struct inode *inode,
-                       struct node **ret, struct error *err)
+/* What is wrong with NAME in the directory that is open; NULL when nothing is. */
+static const char *name_problem(const struct load *load, const struct component *name)
 {
     const struct open_directory *parent = &load->open[load->depth - 1];
 
     if (!is_name(name)) {
-        return damaged(load, "a name that cannot be", err);
+        return "a name that cannot be";
     }
     if (load->depth > load->tree->limits.depth || parent->path + name->length > PATH_LIMIT) {
-        return damaged(load, "a path longer than the limit", err);
+        return "a path longer than the limit";
     }
     if (tree_paths(load->tree) >= load->tree->limits.paths) {
-        return damaged(load, "more paths than the limit", err);
+        return "more paths than the limit";
     }
-    if (node_child(load->tree, parent->node, name) != NULL) {
-        return damaged(load, "a name that comes twice", err);
-    }
-    *ret = node_new(load->tree, parent->node, name, inode);
-    return 0;
+    return node_child(load->tree, parent->node, name) != NULL ? "a name that comes twice" : NULL;
 }
 
-/* The root, which comes first, is there with the tree. */
-static int place(const struct load *load, const struct component *name, struct inode *inode,
-                 struct node **ret, struct error *err)
+/* The node for INODE, called NAME; the root, which comes first, is there with the tree. */
+static struct node *place(const struct load *load, const struct component *name,
+                          struct inode *inode, struct error *err)
 {
-    if (load->depth != 0) {
-        return place_child(load, name, inode, ret, err);
+    struct node *root = load->tree->root;
+    const char *problem;
+
+    if (load->depth == 0) {
+        problem = inode == root->inode && name->length == 0 ? NULL : "the root";
+    } else {
+        problem = name_problem(load, name);
     }
-    *ret = load->tree->root;
-    return inode == (*ret)->inode && name->length == 0 ? 0 : damaged(load, "the root", err);
+    if (problem != NULL) {
+        (void)damaged(load, problem, err);
+        return NULL;
+    }
+    return load->depth == 0 ? root
+                            : node_new(load->tree, load->open[load->depth - 1].node, name, inode);
 }
 
 /* Puts NODE where INODE's list of names wants it. */
@@ -618,15 +624,15 @@ static int load_node(struct load *load, struct error *err)
     const struct loaded_inode *loaded = index < load->inode_count ? &load->inodes[index] : NULL;
     struct component name;
     const void *text;
-    struct node *node = NULL;
+    struct node *node;
 
     if (!unpack_bytes(load->in, &text, &name.length) || loaded == NULL || part > load->tree->part ||
         implied > (loaded->inode->type == ENTRY_DIRECTORY)) {
         return damaged(load, "a path's part or inode", err);
     }
     name.text = text;
-    if (place(load, &name, loaded->inode, &node, err) < 0 ||
-        rank_node(load, loaded, node, err) < 0) {
+    node = place(load, &name, loaded->inode, err);
+    if (node == NULL || rank_node(load, loaded, node, err) < 0) {
         return -1;
     }
     node->part = part;

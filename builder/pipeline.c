@@ -252,7 +252,7 @@ static int write_indexes(struct work *work, struct error *err)
     };
 
     ui_phase(work->ui, "computing digests", work->plan->size_bytes);
-    if (blocks_write(raw, blocks, show_bytes, work->ui, manifest.disk_digest, err) < 0 ||
+    if (blocks_write(raw, NULL, blocks, show_bytes, work->ui, manifest.disk_digest, err) < 0 ||
         files_write(work->stack->tree, files, err) < 0 || manifest_write(&manifest, dir, err) < 0 ||
         manifest_sums(dir, err) < 0) {
         return -1;

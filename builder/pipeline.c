@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/blocks.h"
 #include "base/buf.h"
 #include "base/scope.h"
 #include "base/stop.h"
@@ -31,14 +32,22 @@ struct work {
     struct boot *boot;
     int64_t epoch;
     const char *epoch_source;
+    const char *engine_reason;
     struct bundle *bundle;
+    char *raw; /* path of disk.raw */
+    struct blocks *blocks;
+    struct disk disk;
+    struct writing *writing;
     char *engine_detail;
     uint8_t disk_digest[HASH_SIZE];
 };
 
 static void work_done(struct work *work)
 {
+    disk_free(work->writing);
     bundle_free(work->bundle);
+    blocks_free(work->blocks);
+    free(work->raw);
     free(work->engine_detail);
     boot_free(work->boot);
     stack_free(work->stack);
@@ -92,16 +101,16 @@ static int choose_formats(struct profile *profile, const char *list, struct erro
 
 static int choose_engine(struct profile *profile, const char *word, struct error *err)
 {
-    static const char *const words[] = {"auto", "guestfs", NULL};
+    static const char *const words[] = {"auto", "native", "guestfs", NULL};
+    static const enum engine_kind kinds[] = {ENGINE_AUTO, ENGINE_NATIVE, ENGINE_GUESTFS};
 
-    if (strcmp(word, "native") == 0) {
-        return fail(err, FAIL_USAGE, "engine 'native' is not supported yet");
+    for (size_t i = 0; words[i] != NULL; i++) {
+        if (strcmp(word, words[i]) == 0) {
+            profile->engine = kinds[i];
+            return 0;
+        }
     }
-    if (strcmp(word, "auto") != 0 && strcmp(word, "guestfs") != 0) {
-        return unknown_word("engine", word, words, err);
-    }
-    profile->engine = strcmp(word, "auto") == 0 ? ENGINE_AUTO : ENGINE_GUESTFS;
-    return 0;
+    return unknown_word("engine", word, words, err);
 }
 
 static int read_profile(struct work *work, struct error *err)
@@ -118,6 +127,7 @@ static int read_profile(struct work *work, struct error *err)
         ui_note(work->ui, "disk size rounded up to %s: clouds want whole GiB",
                 text_size(work->profile->disk_size_bytes, size));
     }
+    work->disk.engine = disk_choose_engine(work->profile, &work->engine_reason);
     return plan_make(work->profile, &work->plan, err);
 }
 
@@ -172,15 +182,35 @@ static void tell_layers(const struct work *work)
               work->boot->initrd != NULL ? work->boot->initrd : "none");
 }
 
-static int read_layers(struct work *work, struct error *err)
+static int begin_disk(struct work *work, struct error *err)
 {
-    struct disk disk;
+    work->raw = bundle_file(work->bundle, "disk.raw");
+    work->blocks = blocks_new(work->plan->size_bytes);
+    work->disk.blocks = work->blocks;
+    work->disk.path = work->raw;
+    work->disk.temporary = bundle_temporary(work->bundle);
+    work->disk.ui = work->ui;
+    return disk_begin(&work->disk, &work->writing, err);
+}
+
+/* Reads all layers; WRITES: the disk is begun before, for an engine that writes meanwhile. */
+static int read_layers(struct work *work, bool writes, struct error *err)
+{
+    const struct stack_taker *taker = NULL;
 
     if (stack_open(work->profile, &work->stack, err) < 0) {
         return -1;
     }
-    ui_phase(work->ui, "reading layers", work->stack->size_bytes);
-    if (stack_scan(work->stack, boot_keeps, show_progress, work->ui, err) < 0 ||
+    work->disk.profile = work->profile;
+    work->disk.plan = work->plan;
+    work->disk.stack = work->stack;
+    if (writes && begin_disk(work, err) < 0) {
+        return -1;
+    }
+    taker = writes ? disk_taker(work->writing) : NULL;
+    ui_phase(work->ui, taker != NULL ? "writing layers" : "reading layers",
+             work->stack->size_bytes);
+    if (stack_scan(work->stack, boot_keeps, taker, show_progress, work->ui, err) < 0 ||
         choose_epoch(work, err) < 0 ||
         boot_prepare(work->profile, work->plan, work->stack, &work->boot, err) < 0) {
         return -1;
@@ -188,33 +218,15 @@ static int read_layers(struct work *work, struct error *err)
     tree_settle(work->stack->tree, work->epoch);
     ui_phase_end(work->ui);
     tell_layers(work);
-    disk = (struct disk){.profile = work->profile, .plan = work->plan, .stack = work->stack};
-    return disk_check(&disk, err);
+    work->disk.boot = work->boot;
+    work->disk.epoch = work->epoch;
+    return disk_check(&work->disk, err);
 }
 
 /* --- disk, formats, bundle --------------------------------------------------------------- */
 
-static int write_disk(struct work *work, struct error *err)
-{
-    SCOPED_FREE char *path = bundle_file(work->bundle, "disk.raw");
-    struct disk disk = {
-        .profile = work->profile,
-        .plan = work->plan,
-        .stack = work->stack,
-        .boot = work->boot,
-        .epoch = work->epoch,
-        .path = path,
-        .temporary = bundle_temporary(work->bundle),
-        .ui = work->ui,
-    };
-
-    return disk_write(&disk, &work->engine_detail, err);
-}
-
 static int write_formats(struct work *work, struct error *err)
 {
-    SCOPED_FREE char *raw = bundle_file(work->bundle, "disk.raw");
-
     for (const struct export_format *format = export_formats; format->name != NULL; format++) {
         SCOPED_FREE char *path = bundle_file(work->bundle, format->file);
         SCOPED_FREE char *phase = xprintf("writing %s", format->file);
@@ -223,7 +235,7 @@ static int write_formats(struct work *work, struct error *err)
             continue;
         }
         ui_phase(work->ui, phase, 0);
-        if (format->write(raw, path, err) < 0 || stop_check(err) < 0) {
+        if (format->write(work->raw, path, err) < 0 || stop_check(err) < 0) {
             return -1;
         }
         ui_phase_end(work->ui);
@@ -233,7 +245,6 @@ static int write_formats(struct work *work, struct error *err)
 
 static int write_indexes(struct work *work, struct error *err)
 {
-    SCOPED_FREE char *raw = bundle_file(work->bundle, "disk.raw");
     SCOPED_FREE char *blocks = bundle_file(work->bundle, "blocks.index");
     SCOPED_FREE char *files = bundle_file(work->bundle, "files.index");
     SCOPED_FREE char *dir = bundle_file(work->bundle, ".");
@@ -245,14 +256,15 @@ static int write_indexes(struct work *work, struct error *err)
         .layer_count = work->stack->layer_count,
         .epoch = work->epoch,
         .paths = tree_paths(work->stack->tree),
-        .engine = engine_name(ENGINE_GUESTFS),
+        .engine = engine_name(work->disk.engine),
         .engine_detail = work->engine_detail,
         .boot = work->boot->bios || work->boot->uefi ? boot : NULL,
         .kernel = work->boot->kernel,
     };
 
     ui_phase(work->ui, "computing digests", work->plan->size_bytes);
-    if (blocks_write(raw, NULL, blocks, show_bytes, work->ui, manifest.disk_digest, err) < 0 ||
+    if (blocks_write(work->raw, work->blocks, blocks, show_bytes, work->ui, manifest.disk_digest,
+                     err) < 0 ||
         files_write(work->stack->tree, files, err) < 0 || manifest_write(&manifest, dir, err) < 0 ||
         manifest_sums(dir, err) < 0) {
         return -1;
@@ -290,7 +302,8 @@ static int build(struct work *work, struct error *err)
     output = work->options->output != NULL ? xstrdup(work->options->output)
                                            : default_output(work->profile);
     if (bundle_begin(output, work->options->force, &work->bundle, err) < 0 ||
-        read_layers(work, err) < 0 || write_disk(work, err) < 0 || write_formats(work, err) < 0 ||
+        read_layers(work, true, err) < 0 ||
+        disk_end(work->writing, &work->engine_detail, err) < 0 || write_formats(work, err) < 0 ||
         write_indexes(work, err) < 0 || bundle_commit(work->bundle, work->options->sync, err) < 0) {
         return -1;
     }
@@ -364,10 +377,8 @@ static json_t *plan_json(const struct work *work, uint64_t bytes, const char *bo
         "{s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:s, s:o, s:o, s:I, s:I, s:s}", "event", "plan",
         "name", work->profile->name, "version", work->profile->version, "architecture",
         architecture_name(work->profile->architecture), "seed", ui_string(work->profile->seed),
-        "epoch", text_time(work->epoch, epoch), "engine", engine_name(ENGINE_GUESTFS),
-        "engine_reason",
-        work->profile->engine == ENGINE_AUTO ? "auto: the only engine yet" : "asked for", "disk",
-        manifest_plan(work->plan), "layers",
+        "epoch", text_time(work->epoch, epoch), "engine", engine_name(work->disk.engine),
+        "engine_reason", work->engine_reason, "disk", manifest_plan(work->plan), "layers",
         manifest_layers(work->stack->layers, work->stack->layer_count), "paths",
         (json_int_t)tree_paths(work->stack->tree), "bytes", (json_int_t)bytes, "boot", boot);
 }
@@ -385,8 +396,8 @@ static int print_plan(const struct work *work, struct error *err)
              architecture_name(work->profile->architecture));
     ui_print(work->ui, "seed          %s\n", work->profile->seed);
     ui_print(work->ui, "epoch         %s\n", text_time(work->epoch, epoch));
-    ui_print(work->ui, "engine        guestfs%s\n",
-             work->profile->engine == ENGINE_AUTO ? " (auto: the only engine yet)" : "");
+    ui_print(work->ui, "engine        %s (%s)\n", engine_name(work->disk.engine),
+             work->engine_reason);
     print_partitions(work);
     print_layers(work);
     ui_print(work->ui, "content       %zu paths, %s\n", tree_paths(work->stack->tree),
@@ -400,8 +411,9 @@ static int print_plan(const struct work *work, struct error *err)
 int pipeline_plan(const struct build_options *options, struct ui *ui, struct error *err)
 {
     struct work work = {.options = options, .ui = ui};
-    int result =
-        read_profile(&work, err) < 0 || read_layers(&work, err) < 0 ? -1 : print_plan(&work, err);
+    int result = read_profile(&work, err) < 0 || read_layers(&work, false, err) < 0
+                     ? -1
+                     : print_plan(&work, err);
 
     work_done(&work);
     return result;

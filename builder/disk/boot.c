@@ -2,11 +2,11 @@
 #include "disk/boot.h"
 
 #include <ctype.h>
-#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
+#include "base/le.h"
 #include "base/text.h"
 
 /* What differs between architectures. */
@@ -566,18 +566,6 @@ static int prepare_bios(const struct plan *plan, struct stack *stack, struct boo
         "reboot sleep && base64 -w 0 /dev/kiln-core",
         tool, bios_dir, place.partition->number, place.path, grub_filesystem(place.partition));
     return add_modules(stack, err);
-}
-
-static void put16(uint8_t *at, uint16_t value)
-{
-    value = htole16(value);
-    memcpy(at, &value, sizeof(value));
-}
-
-static void put64(uint8_t *at, uint64_t value)
-{
-    value = htole64(value);
-    memcpy(at, &value, sizeof(value));
 }
 
 int boot_embed(int fd, const struct plan *plan, const struct boot *boot, const struct buf *core,

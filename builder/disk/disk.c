@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "disk/core.h"
 #include "disk/engine.h"
 #include "disk/ext4.h"
 #include "disk/fat.h"
@@ -22,6 +23,7 @@ struct writing {
     struct fat **fats;   /* by index of the partition; NULL for those that are not FAT */
     struct fat *current; /* where the bytes of the file at hand go; NULL: the engine */
     int fd;
+    struct stack_taker taker;
 };
 
 const struct plan_partition *disk_home(const struct plan *plan, const struct node *node,
@@ -54,6 +56,38 @@ static const char *inside(const struct plan_partition *home, const char *path)
     return path[length] == '/' ? path + length + 1 : path + length;
 }
 
+/* --- which engine ------------------------------------------------------------------------ */
+
+static const struct engine_ops *const engines[] = {&engine_native, &engine_guestfs};
+
+enum engine_kind disk_choose_engine(const struct profile *profile, const char **ret_reason)
+{
+    if (profile->engine != ENGINE_AUTO) {
+        *ret_reason = "asked for";
+        return profile->engine;
+    }
+    for (size_t i = 0; i < profile->partition_count; i++) {
+        enum filesystem filesystem = profile->partitions[i].filesystem;
+
+        if (filesystem == FS_XFS || filesystem == FS_BTRFS) {
+            *ret_reason = filesystem == FS_XFS ? "auto: xfs needs it" : "auto: btrfs needs it";
+            return ENGINE_GUESTFS;
+        }
+    }
+    *ret_reason = "auto: every file system is ext4 or vfat";
+    return ENGINE_NATIVE;
+}
+
+static const struct engine_ops *find_engine(enum engine_kind kind)
+{
+    size_t i = 0;
+
+    while (engines[i]->kind != kind) {
+        i++;
+    }
+    return engines[i];
+}
+
 /* --- empty disk -------------------------------------------------------------------------- */
 
 static int create(const struct disk *disk, struct error *err)
@@ -67,9 +101,11 @@ static int create(const struct disk *disk, struct error *err)
         return fail_os(err, "make '%s' %llu bytes long", disk->path,
                        (unsigned long long)disk->plan->size_bytes);
     }
-    if (gpt_write(fd, disk->plan, disk->path, err) < 0) {
-        return -1;
-    }
+    return gpt_write(fd, disk->plan, disk->path, err);
+}
+
+static int make_ext4(const struct disk *disk, struct error *err)
+{
     for (size_t i = 0; i < disk->plan->partition_count; i++) {
         const struct plan_partition *part = &disk->plan->partitions[i];
         bool root = part->spec->type == PART_ROOT;
@@ -230,19 +266,27 @@ static int put_file(void *data, const struct inode *inode, struct error *err)
 
     writing->current = writing->fats[home->number - 1];
     if (writing->current == NULL) {
-        return writing->ops->file(writing->engine, inode, err);
+        return writing->ops->file(writing->engine, inode->first->inode, err) < 0 ? -1 : 0;
     }
     return fat_file(writing->current, inside(home, path.data), inode->mtime, inode->size, err);
 }
 
-static int put_bytes(void *data, const void *bytes, size_t size, struct error *err)
+static int put_bytes(void *data, const void *bytes, size_t size, uint64_t offset, struct error *err)
 {
     struct writing *writing = data;
 
     if (writing->current == NULL) {
-        return writing->ops->bytes(writing->engine, bytes, size, err);
+        return writing->ops->bytes(writing->engine, bytes, size, offset, err);
     }
     return fat_data(writing->current, bytes, size, err);
+}
+
+/* An eager engine has everything but the files for FAT. */
+static bool wants_fat(void *data, const struct inode *inode)
+{
+    const struct writing *writing = data;
+
+    return disk_is_vfat(writing->disk->plan, inode->first);
 }
 
 static void show_progress(void *data, const char *layer, uint64_t done_bytes)
@@ -283,51 +327,130 @@ static int finish_fats(struct writing *writing, struct error *err)
     return 0;
 }
 
-static int fill(struct writing *writing, struct error *err)
+/* What an eager engine is given while layers are read. */
+static int take_file(void *data, struct inode *inode, struct error *err)
 {
-    const struct disk *disk = writing->disk;
-    SCOPED(buf_done) struct buf core = {0};
-    struct stack_sink sink = {put_file, put_bytes, show_progress, writing};
+    struct writing *writing = data;
 
-    if (tree_walk(disk->stack->tree, put_on_fat, writing, err) < 0 ||
-        writing->ops->begin(disk, &writing->engine, err) < 0) {
-        return -1;
-    }
-    ui_phase(disk->ui, "writing the disk", disk->stack->size_bytes);
-    if (stack_stream(disk->stack, &sink, err) < 0 ||
-        writing->ops->finish(writing->engine, &core, err) < 0 || finish_fats(writing, err) < 0) {
-        return -1;
-    }
-    if (disk->boot->core_command != NULL &&
-        boot_embed(writing->fd, disk->plan, disk->boot, &core, disk->path, err) < 0) {
-        return -1;
-    }
-    ui_phase_end(disk->ui);
-    return 0;
+    return writing->ops->file(writing->engine, inode, err);
 }
 
-int disk_write(const struct disk *disk, char **ret_detail, struct error *err)
+static int take_bytes(void *data, const void *bytes, size_t size, uint64_t offset,
+                      struct error *err)
 {
-    SCOPED_FREE struct fat **fats = xcalloc(disk->plan->partition_count, sizeof(struct fat *));
-    struct writing writing = {.disk = disk, .ops = &engine_guestfs, .fats = fats, .fd = -1};
-    int result = -1;
+    struct writing *writing = data;
 
+    return writing->ops->bytes(writing->engine, bytes, size, offset, err);
+}
+
+static int take_end(void *data, struct inode *inode, struct error *err)
+{
+    struct writing *writing = data;
+
+    (void)inode;
+    return writing->ops->file_end(writing->engine, err);
+}
+
+static int take_layer(void *data, size_t index, struct error *err)
+{
+    struct writing *writing = data;
+
+    (void)index;
+    return writing->ops->layer_end(writing->engine, err);
+}
+
+const struct stack_taker *disk_taker(const struct writing *writing)
+{
+    return writing->ops->eager ? &writing->taker : NULL;
+}
+
+int disk_begin(const struct disk *disk, struct writing **ret, struct error *err)
+{
+    SCOPED(disk_freep) struct writing *writing = xcalloc(1, sizeof(*writing));
+
+    writing->disk = disk;
+    writing->ops = find_engine(disk->engine);
+    writing->fats = xcalloc(disk->plan->partition_count, sizeof(struct fat *));
+    writing->fd = -1;
+    writing->taker = (struct stack_taker){take_file, take_bytes, take_end, take_layer, writing};
     if (create(disk, err) < 0) {
         return -1;
     }
-    writing.fd = open(disk->path, O_RDWR | O_CLOEXEC);
-    if (writing.fd < 0) {
+    writing->fd = open(disk->path, O_RDWR | O_CLOEXEC);
+    if (writing->fd < 0) {
         return fail_os(err, "open '%s'", disk->path);
     }
-    if (check_fit(disk, writing.fd, err) == 0 && open_fats(&writing, err) == 0 &&
-        fill(&writing, err) == 0) {
-        *ret_detail = writing.ops->describe(writing.engine);
-        result = 0;
+    if (writing->ops->eager && writing->ops->begin(disk, &writing->engine, err) < 0) {
+        return -1;
     }
-    writing.ops->free(writing.engine);
-    for (size_t i = 0; i < disk->plan->partition_count; i++) {
-        fat_free(fats[i]);
+    *ret = TAKE(writing);
+    return 0;
+}
+
+/* An engine that begins when everything is known. */
+static int begin_late(struct writing *writing, struct error *err)
+{
+    const struct disk *disk = writing->disk;
+
+    return make_ext4(disk, err) < 0 || check_fit(disk, writing->fd, err) < 0 ||
+                   writing->ops->begin(disk, &writing->engine, err) < 0
+               ? -1
+               : 0;
+}
+
+static int stream(struct writing *writing, struct error *err)
+{
+    const struct disk *disk = writing->disk;
+    struct stack_sink sink = {.file = put_file,
+                              .bytes = put_bytes,
+                              .wants = writing->ops->eager ? wants_fat : NULL,
+                              .progress = show_progress,
+                              .data = writing};
+
+    ui_phase(disk->ui, "writing the disk", writing->ops->eager ? 0 : disk->stack->size_bytes);
+    return stack_stream(disk->stack, &sink, err);
+}
+
+static int embed(struct writing *writing, const struct buf *core, struct error *err)
+{
+    const struct disk *disk = writing->disk;
+
+    return disk->boot->core_command == NULL
+               ? 0
+               : boot_embed(writing->fd, disk->plan, disk->boot, core, disk->path, err);
+}
+
+int disk_end(struct writing *writing, char **ret_detail, struct error *err)
+{
+    SCOPED(buf_done) struct buf core = {0};
+
+    if (open_fats(writing, err) < 0 ||
+        tree_walk(writing->disk->stack->tree, put_on_fat, writing, err) < 0 ||
+        (!writing->ops->eager && begin_late(writing, err) < 0) || stream(writing, err) < 0 ||
+        writing->ops->finish(writing->engine, &core, err) < 0 || finish_fats(writing, err) < 0) {
+        return -1;
     }
-    (void)close(writing.fd);
-    return result;
+    ui_phase_end(writing->disk->ui);
+    if (writing->ops->eager && core_make(writing->disk, &core, err) < 0) {
+        return -1;
+    }
+    if (embed(writing, &core, err) < 0) {
+        return -1;
+    }
+    *ret_detail = writing->ops->describe(writing->engine);
+    return 0;
+}
+
+void disk_free(struct writing *writing)
+{
+    if (writing == NULL) {
+        return;
+    }
+    writing->ops->free(writing->engine);
+    for (size_t i = 0; i < writing->disk->plan->partition_count; i++) {
+        fat_free(writing->fats[i]);
+    }
+    free(writing->fats);
+    scope_fd(&writing->fd);
+    free(writing);
 }

@@ -6,6 +6,7 @@
 #ifndef DISK_DISK_H
 #define DISK_DISK_H
 
+#include "base/blocks.h"
 #include "base/buf.h"
 #include "base/fail.h"
 #include "disk/boot.h"
@@ -18,13 +19,18 @@
 struct disk {
     const struct profile *profile;
     const struct plan *plan;
-    struct stack *stack; /* scanned, with boot's files added, settled */
-    const struct boot *boot;
-    int64_t epoch;
-    const char *path;      /* of the file to write; must not exist */
-    const char *temporary; /* directory for the engine */
+    enum engine_kind engine; /* never ENGINE_AUTO */
+    struct stack *stack;     /* opened; by disk_end also scanned, boot's files added, settled */
+    const struct boot *boot; /* by disk_end */
+    int64_t epoch;           /* the same */
+    struct blocks *blocks;   /* of the whole disk: told which digests are known */
+    const char *path;        /* of the file to write; must not exist */
+    const char *temporary;   /* directory for the engine */
     struct ui *ui;
 };
+
+/* The engine that PROFILE gets, and in *RET_REASON (static) why. */
+enum engine_kind disk_choose_engine(const struct profile *profile, const char **ret_reason);
 
 /*
  * The partition NODE lives on (never NULL: the root is one); its path, as node_path gives it, is
@@ -43,10 +49,25 @@ bool disk_is_vfat(const struct plan *plan, const struct node *node);
  */
 int disk_check(const struct disk *disk, struct error *err);
 
+/* A disk that is being written. */
+struct writing;
+
 /*
- * Writes the disk. *RET_DETAIL (a new string) says what the engine was: "libguestfs 1.48.6, …".
- * On failure the file may be there, unfinished: its directory is the caller's to remove.
+ * Makes the disk file with its partition table. Where the engine writes while layers are read,
+ * disk_taker is for stack_scan; else it is NULL. DISK stays the caller's and is looked at again.
  */
-int disk_write(const struct disk *disk, char **ret_detail, struct error *err);
+int disk_begin(const struct disk *disk, struct writing **ret, struct error *err);
+const struct stack_taker *disk_taker(const struct writing *writing);
+
+/*
+ * Writes all that is left to write. *RET_DETAIL (a new string) says what the engine was:
+ * "libguestfs 1.48.6, …". On failure the file is there, unfinished: its directory is the caller's
+ * to remove.
+ */
+int disk_end(struct writing *writing, char **ret_detail, struct error *err);
+
+/* Before the stack goes; NULL is fine. */
+void disk_free(struct writing *writing);
+SCOPE_DEFINE(writing, disk_free)
 
 #endif

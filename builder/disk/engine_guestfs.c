@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +14,7 @@
 #include "base/file.h"
 #include "base/stop.h"
 #include "base/text.h"
+#include "disk/core.h"
 #include "disk/engine.h"
 #include "guest/guest.h"
 
@@ -313,38 +313,16 @@ static int prepare_filesystems(struct engine *engine, struct error *err)
 
 /* --- GRUB's core image ------------------------------------------------------------------- */
 
-static int decode_base64(const char *text, struct buf *ret, struct error *err)
-{
-    size_t length = strlen(text), padding = 0;
-    int size;
-
-    while (padding < 2 && padding < length && text[length - 1 - padding] == '=') {
-        padding++;
-    }
-    size = length == 0 || length > INT32_MAX
-               ? -1
-               : EVP_DecodeBlock((unsigned char *)buf_reserve(ret, length),
-                                 (const unsigned char *)text, (int)length);
-    if (size < 0) {
-        return fail(err, FAIL_ERROR, "the image's grub-mkimage wrote no core image");
-    }
-    ret->size += (size_t)size - padding;
-    return 0;
-}
-
 static int make_core(struct engine *engine, struct buf *core, struct error *err)
 {
     const char *command = engine->disk->boot->core_command;
-    SCOPED_FREE char *text = NULL;
 
-    if (command == NULL) {
+    if (command == NULL || core->size != 0) {
         return 0;
     }
-    text = guestfs_sh(guest_handle(engine->guest), command);
-    if (text == NULL) {
-        return fail_engine(engine, err, "make GRUB's core image with the image's grub-mkimage");
-    }
-    return decode_base64(text, core, err);
+    return core_run(engine->guest, command, core, err) < 0
+               ? fail_engine(engine, err, "make GRUB's core image")
+               : 0;
 }
 
 /* --- the engine -------------------------------------------------------------------------- */
@@ -406,13 +384,15 @@ static int engine_begin(const struct disk *disk, struct engine **ret, struct err
     return tar_start(engine, err);
 }
 
-static int engine_file(struct engine *engine, const struct inode *inode, struct error *err)
+static int engine_file(struct engine *engine, struct inode *inode, struct error *err)
 {
-    return tar_result(engine, put_inode(engine, inode->first, err), err);
+    return tar_result(engine, put_inode(engine, inode->first, err), err) < 0 ? -1 : 1;
 }
 
-static int engine_bytes(struct engine *engine, const void *data, size_t size, struct error *err)
+static int engine_bytes(struct engine *engine, const void *data, size_t size, uint64_t offset,
+                        struct error *err)
 {
+    (void)offset; /* the tar stream has the list of holes */
     return tar_result(engine, pax_data(engine->tar.pax, data, size, err), err);
 }
 
@@ -447,7 +427,7 @@ static char *engine_describe(const struct engine *engine)
 }
 
 const struct engine_ops engine_guestfs = {
-    .name = "guestfs",
+    .kind = ENGINE_GUESTFS,
     .begin = engine_begin,
     .file = engine_file,
     .bytes = engine_bytes,

@@ -13,7 +13,7 @@ static const char features[] =
     "large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
 
 /* mke2fs.conf's ratios: small file systems hold small files. */
-static unsigned inode_ratio(uint64_t size_bytes)
+unsigned ext4_inode_ratio(uint64_t size_bytes)
 {
     return size_bytes < 512ULL << 20 ? 4096 : 16384;
 }
@@ -24,7 +24,7 @@ int ext4_make(const char *disk, const struct plan_partition *partition, uint32_t
     char uuid[UUID_TEXT_MAX], seed[UUID_TEXT_MAX];
     SCOPED_FREE char *size = xprintf("%lluk", (unsigned long long)partition->size_bytes / 1024);
     SCOPED_FREE char *count =
-        xprintf("%u", inodes != 0 ? inodes : inode_ratio(partition->size_bytes));
+        xprintf("%u", inodes != 0 ? inodes : ext4_inode_ratio(partition->size_bytes));
     /* The file is new and reads as zeros: nothing has to be zeroed, by mke2fs or at first boot. */
     SCOPED_FREE char *extended = xprintf(
         "offset=%llu,hash_seed=%s,assume_storage_prezeroed=1,lazy_journal_init=1,nodiscard",

@@ -11,6 +11,9 @@
 #include "base/fail.h"
 #include "disk/plan.h"
 
+/* Bytes of a file system for one inode of it. */
+unsigned ext4_inode_ratio(uint64_t size_bytes);
+
 /* INODES 0: a ratio by size. EPOCH is the file system's creation time. */
 int ext4_make(const char *disk, const struct plan_partition *partition, uint32_t inodes,
               int64_t epoch, struct error *err);

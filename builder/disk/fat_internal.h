@@ -6,13 +6,13 @@
 #ifndef DISK_FAT_INTERNAL_H
 #define DISK_FAT_INTERNAL_H
 
-#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "base/fail.h"
+#include "base/le.h"
 #include "disk/fat.h"
 #include "disk/fat_name.h"
 
@@ -65,20 +65,6 @@ struct fat {
     uint32_t current_done;    /* bytes of it that have come */
     bool finished;
 };
-
-static inline void put16(uint8_t *at, uint32_t value)
-{
-    uint16_t little = htole16((uint16_t)value);
-
-    memcpy(at, &little, sizeof(little));
-}
-
-static inline void put32(uint8_t *at, uint32_t value)
-{
-    uint32_t little = htole32(value);
-
-    memcpy(at, &little, sizeof(little));
-}
 
 /* Chooses cluster and FAT size for fat->sectors. */
 void fat_lay_out(struct fat *fat);

@@ -53,6 +53,7 @@ struct scan {
     struct buf kept;
     size_t extent_space;
     stack_keeps keeps;
+    const struct stack_taker *taker;
     stack_progress progress;
     void *data;
     uint64_t before; /* bytes of the layers already read */
@@ -133,6 +134,33 @@ static int decide_kept(struct scan *scan, const struct inode *inode, bool *ret, 
     return 0;
 }
 
+/* A piece goes to who takes the file, or into its digest. */
+static int scan_piece(struct scan *scan, const void *piece, size_t size, uint64_t offset,
+                      uint64_t at, bool taken, struct error *err)
+{
+    if (taken) {
+        return scan->taker->bytes(scan->taker->data, piece, size, offset, err);
+    }
+    if (hash_zeros(scan->hash, offset - at, err) < 0) {
+        return -1;
+    }
+    hash_add(scan->hash, piece, size);
+    return 0;
+}
+
+static int scan_end(struct scan *scan, struct inode *inode, uint64_t at, bool taken,
+                    struct error *err)
+{
+    if (taken) {
+        return scan->taker->end(scan->taker->data, inode, err);
+    }
+    if (hash_zeros(scan->hash, inode->size - at, err) < 0) {
+        return -1;
+    }
+    hash_end(scan->hash, inode->sha256);
+    return 0;
+}
+
 /* Reads the current entry's data: its digest, its holes, and itself where it is wanted. */
 static int scan_data(struct scan *scan, struct reader *reader, struct inode *inode,
                      struct error *err)
@@ -141,9 +169,13 @@ static int scan_data(struct scan *scan, struct reader *reader, struct inode *ino
     const void *piece;
     size_t size;
     bool kept;
-    int more;
+    int more, taken;
 
     if (decide_kept(scan, inode, &kept, err) < 0) {
+        return -1;
+    }
+    taken = scan->taker != NULL ? scan->taker->file(scan->taker->data, inode, err) : 0;
+    if (taken < 0) {
         return -1;
     }
     scan->extent_space = 0;
@@ -153,10 +185,9 @@ static int scan_data(struct scan *scan, struct reader *reader, struct inode *ino
     inode->data_bytes = 0;
     buf_clear(&scan->kept);
     while ((more = reader_data(reader, &piece, &size, &offset, err)) > 0) {
-        if (hash_zeros(scan->hash, offset - at, err) < 0) {
+        if (scan_piece(scan, piece, size, offset, at, taken, err) < 0) {
             return -1;
         }
-        hash_add(scan->hash, piece, size);
         note_extent(scan, inode, offset, size);
         inode->data_bytes += size;
         at = offset + size;
@@ -167,10 +198,9 @@ static int scan_data(struct scan *scan, struct reader *reader, struct inode *ino
             return -1;
         }
     }
-    if (more < 0 || hash_zeros(scan->hash, inode->size - at, err) < 0) {
+    if (more < 0 || scan_end(scan, inode, at, taken, err) < 0) {
         return -1;
     }
-    hash_end(scan->hash, inode->sha256);
     settle_extents(inode);
     if (kept) {
         keep(scan, inode);
@@ -212,18 +242,32 @@ static int scan_part(struct scan *scan, unsigned index, unsigned part, struct er
     return more;
 }
 
-int stack_scan(struct stack *stack, stack_keeps keeps, stack_progress progress, void *data,
-               struct error *err)
+static int scan_layer(struct scan *scan, unsigned index, struct error *err)
+{
+    unsigned parts = layer_parts(scan->stack->layers[index]);
+
+    for (unsigned part = 0; part < parts; part++) {
+        if (scan_part(scan, index, part, err) < 0) {
+            return -1;
+        }
+    }
+    return scan->taker != NULL ? scan->taker->layer(scan->taker->data, index, err) : 0;
+}
+
+int stack_scan(struct stack *stack, stack_keeps keeps, const struct stack_taker *taker,
+               stack_progress progress, void *data, struct error *err)
 {
     SCOPED(hash_freep) struct hash *hash = hash_new();
-    struct scan scan = {
-        .stack = stack, .hash = hash, .keeps = keeps, .progress = progress, .data = data};
+    struct scan scan = {.stack = stack,
+                        .hash = hash,
+                        .keeps = keeps,
+                        .taker = taker,
+                        .progress = progress,
+                        .data = data};
     int result = 0;
 
     for (unsigned i = 0; i < stack->layer_count && result == 0; i++) {
-        for (unsigned part = 0; part < layer_parts(stack->layers[i]) && result == 0; part++) {
-            result = scan_part(&scan, i, part, err);
-        }
+        result = scan_layer(&scan, i, err);
     }
     buf_done(&scan.kept);
     return result;
@@ -265,6 +309,7 @@ int stack_add_directory(struct stack *stack, const char *path, struct error *err
 /* --- the second reading ------------------------------------------------------------------ */
 
 struct wanted {
+    const struct stack_sink *sink;
     struct inode **inodes; /* by part and sequence; those in memory last */
     size_t count, space;
 };
@@ -275,7 +320,8 @@ static int collect(void *data, struct node *node, struct error *err)
     struct inode *inode = node->inode;
 
     (void)err;
-    if (inode->type == ENTRY_FILE && inode->data_bytes != 0 && inode->first == node) {
+    if (inode->type == ENTRY_FILE && inode->data_bytes != 0 && inode->first == node &&
+        (wanted->sink->wants == NULL || wanted->sink->wants(wanted->sink->data, inode))) {
         grow(&wanted->inodes, wanted->count, &wanted->space, sizeof(struct inode *));
         wanted->inodes[wanted->count++] = inode;
     }
@@ -341,7 +387,8 @@ static int stream_file(struct stream *stream, const struct layer *layer, struct 
         }
         tell_stream(stream, layer, reader);
         hash_add(stream->hash, piece, size);
-        if (stream->sink->bytes(stream->sink->data, piece, size, err) < 0 || stop_check(err) < 0) {
+        if (stream->sink->bytes(stream->sink->data, piece, size, offset, err) < 0 ||
+            stop_check(err) < 0) {
             return -1;
         }
     }
@@ -357,6 +404,13 @@ static int stream_file(struct stream *stream, const struct layer *layer, struct 
     return 0;
 }
 
+/* Whether one of the files that are left to come is from PART. */
+static bool is_needed(const struct stream *stream, unsigned part)
+{
+    return stream->next < stream->end && (*stream->next)->content == NULL &&
+           (*stream->next)->part == part;
+}
+
 static int stream_part(struct stream *stream, struct layer *layer, unsigned number, unsigned part,
                        struct error *err)
 {
@@ -364,6 +418,9 @@ static int stream_part(struct stream *stream, struct layer *layer, unsigned numb
     struct entry entry;
     int more;
 
+    if (stream->sink->wants != NULL && !is_needed(stream, part)) {
+        return 0;
+    }
     if (reader_open(layer, number, &reader, err) < 0) {
         return -1;
     }
@@ -397,7 +454,7 @@ static int stream_kept(struct stream *stream, struct error *err)
             return changed(stream, inode, err);
         }
         if (stream->sink->file(stream->sink->data, inode, err) < 0 ||
-            stream->sink->bytes(stream->sink->data, inode->content, inode->size, err) < 0) {
+            stream->sink->bytes(stream->sink->data, inode->content, inode->size, 0, err) < 0) {
             return -1;
         }
     }
@@ -407,12 +464,14 @@ static int stream_kept(struct stream *stream, struct error *err)
 int stack_stream(struct stack *stack, const struct stack_sink *sink, struct error *err)
 {
     SCOPED(hash_freep) struct hash *hash = hash_new();
-    struct wanted wanted = {0};
+    struct wanted wanted = {.sink = sink};
     struct stream stream = {.stack = stack, .sink = sink, .hash = hash};
     unsigned part = 0;
     int result = tree_walk(stack->tree, collect, &wanted, err);
 
-    qsort(wanted.inodes, wanted.count, sizeof(struct inode *), by_source);
+    if (wanted.count != 0) {
+        qsort(wanted.inodes, wanted.count, sizeof(struct inode *), by_source);
+    }
     stream.next = wanted.inodes;
     stream.end = wanted.inodes + wanted.count;
     for (size_t i = 0; i < stack->layer_count && result == 0; i++) {

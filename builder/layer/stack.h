@@ -38,8 +38,23 @@ int stack_open(const struct profile *profile, struct stack **ret, struct error *
 void stack_free(struct stack *stack);
 SCOPE_DEFINE(stack, stack_free)
 
-int stack_scan(struct stack *stack, stack_keeps keeps, stack_progress progress, void *data,
-               struct error *err);
+/*
+ * Who writes the data while it is read for the first time. Every member must be there.
+ */
+struct stack_taker {
+    /* 1 when the content of INODE is to come, 0 for what is not taken: it is digested and left. */
+    int (*file)(void *data, struct inode *inode, struct error *err);
+    int (*bytes)(void *data, const void *bytes, size_t size, uint64_t offset, struct error *err);
+    /* The content is over; inode->sha256 is the taker's to fill, by the end of the layer. */
+    int (*end)(void *data, struct inode *inode, struct error *err);
+    /* Layer INDEX is read to its end. */
+    int (*layer)(void *data, size_t index, struct error *err);
+    void *data;
+};
+
+/* TAKER may be NULL. */
+int stack_scan(struct stack *stack, stack_keeps keeps, const struct stack_taker *taker,
+               stack_progress progress, void *data, struct error *err);
 
 /*
  * Adds a file of kiln's own on top of all layers. PATH is in the image, CONTENT is copied. The
@@ -57,7 +72,9 @@ const char *stack_owner(const struct stack *stack, const struct inode *inode);
 struct stack_sink {
     /* A file with data comes; exactly inode->data_bytes bytes of it follow, holes left out. */
     int (*file)(void *data, const struct inode *inode, struct error *err);
-    int (*bytes)(void *data, const void *bytes, size_t size, struct error *err);
+    int (*bytes)(void *data, const void *bytes, size_t size, uint64_t offset, struct error *err);
+    /* NULL: every file. Layers without a file that is wanted are not read again. */
+    bool (*wants)(void *data, const struct inode *inode);
     stack_progress progress;
     void *data;
 };

@@ -15,7 +15,7 @@ const struct word architecture_words[] = {
 const struct word engine_words[] = {
     {.name = "auto", .value = ENGINE_AUTO},
     {.name = "guestfs", .value = ENGINE_GUESTFS},
-    {.name = "native", .value = ENGINE_NATIVE, .unsupported = true},
+    {.name = "native", .value = ENGINE_NATIVE},
     {.name = "libguestfs", .instead = "guestfs"},
     {.name = NULL},
 };

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * GRUB's core image for BIOS: made by the image's own grub-mkimage, so that its version is that of
+ * the modules. It is a program out of a layer and so runs in the appliance only.
+ */
+#ifndef DISK_CORE_H
+#define DISK_CORE_H
+
+#include "base/buf.h"
+#include "base/fail.h"
+#include "disk/disk.h"
+#include "guest/guest.h"
+
+/* Runs COMMAND (boot->core_command) in an appliance that has the image mounted. */
+int core_run(struct guest *guest, const char *command, struct buf *core, struct error *err);
+
+/*
+ * The core image of a disk that is written, into CORE, which is empty: in an appliance of its own,
+ * with the disk read-only. Nothing to do without boot->core_command.
+ */
+int core_make(const struct disk *disk, struct buf *core, struct error *err);
+
+#endif

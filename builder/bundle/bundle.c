@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bundle/bundle.h"
 
-#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -9,23 +8,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/partial.h"
 #include "bundle/manifest.h"
 
-#define PARTIAL ".partial-"
-#define LOCK_NAME ".lock"
 #define TEMPORARY_NAME ".tmp"
 
 enum {
-    RANDOM_SIZE = 6,    /* of mkdtemp's name */
-    YOUNG_SECONDS = 60, /* a directory that its maker has had no time to lock */
-    ATTEMPTS = 3,       /* to make it where another build removes the empty parent */
+    ATTEMPTS = 3, /* to make it where another build removes the empty parent */
     PERMISSIONS = 0777,
 };
 
@@ -99,108 +93,6 @@ static int check_target(const char *path, bool force, struct error *err)
                : fail_hint(err, "choose another place with -o, or move '%s' away", path);
 }
 
-/* ---- the lock ---- */
-
-static int try_lock(int fd)
-{
-    int result;
-
-    do {
-        result = flock(fd, LOCK_EX | LOCK_NB);
-    } while (result < 0 && errno == EINTR);
-    return result;
-}
-
-/*
- * Makes the lock file of DIR. It appears under its name with the lock held already, so whoever can
- * take a lock file found by that name knows that its maker is gone.
- */
-static int make_lock(const char *dir, int *ret_fd, struct error *err)
-{
-    SCOPED_FREE char *draft = file_join(dir, LOCK_NAME ".new");
-    SCOPED_FREE char *final = file_join(dir, LOCK_NAME);
-    SCOPED_FD int fd = open(draft, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-
-    if (fd < 0) {
-        return fail_os(err, "create '%s'", draft);
-    }
-    if (try_lock(fd) < 0) {
-        return fail_os(err, "lock '%s'", draft);
-    }
-    if (rename(draft, final) < 0) {
-        return fail_os(err, "rename '%s'", draft);
-    }
-    *ret_fd = TAKE_FD(fd);
-    return 0;
-}
-
-/* ---- what killed builds left ---- */
-
-static bool is_partial_name(const char *name, const char *of)
-{
-    size_t length = strlen(of);
-
-    if (strncmp(name, of, length) != 0 ||
-        strncmp(name + length, PARTIAL, sizeof(PARTIAL) - 1) != 0) {
-        return false;
-    }
-    name += length + sizeof(PARTIAL) - 1;
-    for (size_t i = 0; i < RANDOM_SIZE; i++) {
-        if (!isalnum((unsigned char)name[i])) {
-            return false;
-        }
-    }
-    return name[RANDOM_SIZE] == '\0';
-}
-
-/*
- * Whether the build that made the directory is gone; then *RET_LOCK is its lock, or -1 where it has
- * none. One without a lock is a build just beginning, or just ending: both change the directory,
- * so its change time tells them from one killed at that moment. What belongs to somebody else is
- * never ours to judge (nor safe to walk through, in a shared directory).
- */
-static bool is_abandoned(const char *path, int *ret_lock)
-{
-    SCOPED_FREE char *name = file_join(path, LOCK_NAME);
-    SCOPED_FD int fd = -1;
-    struct stat st, named;
-
-    if (lstat(path, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid()) {
-        return false;
-    }
-    fd = open(name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0) {
-        return errno == ENOENT && st.st_ctime <= time(NULL) - YOUNG_SECONDS;
-    }
-    if (try_lock(fd) < 0 || fstat(fd, &st) < 0 || lstat(name, &named) < 0 ||
-        st.st_ino != named.st_ino || st.st_dev != named.st_dev) {
-        return false;
-    }
-    *ret_lock = TAKE_FD(fd);
-    return true;
-}
-
-static int sweep(const char *path, const char *parent, struct error *err)
-{
-    SCOPED_DIR DIR *dir = opendir(parent);
-    struct dirent *entry;
-
-    if (dir == NULL) {
-        /* A parent that cannot be listed can be written to: nothing of ours is to be seen there. */
-        return errno == EACCES ? 0 : fail_os(err, "open directory '%s'", parent);
-    }
-    while ((entry = readdir(dir)) != NULL) {
-        SCOPED_FREE char *left = file_join(parent, entry->d_name);
-        SCOPED_FD int lock = -1;
-
-        if (is_partial_name(entry->d_name, base_name(path)) && is_abandoned(left, &lock) &&
-            file_remove_tree(left, err) < 0) {
-            return fail_while(err, "remove what an interrupted build left");
-        }
-    }
-    return 0;
-}
-
 /* ---- beginning ---- */
 
 /* The topmost directory on the way to PATH that is not there, or NULL. */
@@ -236,10 +128,10 @@ static void remove_made(struct bundle *bundle)
 static int make_partial(struct bundle *bundle, struct error *err)
 {
     for (int attempt = 1;; attempt++) {
-        SCOPED_FREE char *name = xprintf("%s" PARTIAL "XXXXXX", bundle->path);
+        SCOPED_FREE char *name = xprintf("%s" PARTIAL_TEMPLATE, bundle->path);
 
         if (file_make_dirs(bundle->parent, err) < 0 ||
-            sweep(bundle->path, bundle->parent, err) < 0) {
+            partial_sweep(bundle->parent, base_name(bundle->path), err) < 0) {
             return -1;
         }
         if (mkdtemp(name) != NULL) {
@@ -250,7 +142,7 @@ static int make_partial(struct bundle *bundle, struct error *err)
             return fail_os(err, "make a directory beside '%s'", bundle->path);
         }
     }
-    if (make_lock(bundle->partial, &bundle->lock, err) < 0) {
+    if (partial_lock(bundle->partial, &bundle->lock, err) < 0) {
         return -1;
     }
     bundle->temporary = file_join(bundle->partial, TEMPORARY_NAME);
@@ -398,7 +290,7 @@ static int remove_old(struct bundle *bundle, struct error *err)
 {
     struct error ignored = {0};
 
-    (void)make_lock(bundle->partial, &bundle->lock, &ignored);
+    (void)partial_lock(bundle->partial, &bundle->lock, &ignored);
     if (file_remove_tree(bundle->partial, err) < 0) {
         fail_while(err, "'%s' is complete, but the one it replaces could not be removed",
                    bundle->path);
@@ -412,7 +304,7 @@ static int remove_old(struct bundle *bundle, struct error *err)
 /* The rename itself; after it nothing is left to undo. */
 static int put_in_place(struct bundle *bundle, struct error *err)
 {
-    SCOPED_FREE char *lock = file_join(bundle->partial, LOCK_NAME);
+    SCOPED_FREE char *lock = file_join(bundle->partial, PARTIAL_LOCK);
     bool replace;
 
     if (check_target(bundle->path, bundle->force, err) < 0) {

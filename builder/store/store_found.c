@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* States being used, and removed. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/partial.h"
+#include "base/stop.h"
+#include "store/store_internal.h"
+
+enum { READ_SIZE = 1 << 20, ATTEMPTS = 5 /* to lock what others remove and make again */ };
+
+struct store_found {
+    int dir, lock;
+    struct record record;
+    int files[RECORD_FILES_MAX];
+};
+
+int state_hash_file(int fd, const char *name, uint8_t ret[HASH_SIZE], struct error *err)
+{
+    SCOPED(hash_freep) struct hash *hash = hash_new();
+    SCOPED_FREE char *buffer = xmalloc(READ_SIZE);
+    uint64_t at = 0;
+    struct stat st;
+
+    if (fstat(fd, &st) < 0) {
+        return fail_os(err, "stat '%s'", name);
+    }
+    while (at < (uint64_t)st.st_size) {
+        uint64_t left = (uint64_t)st.st_size - at, size = left < READ_SIZE ? left : READ_SIZE;
+
+        if (stop_check(err) < 0 || file_pread(fd, buffer, size, at, name, err) < 0) {
+            return -1;
+        }
+        hash_add(hash, buffer, size);
+        at += size;
+    }
+    hash_end(hash, ret);
+    return 0;
+}
+
+/* ---- the lock ---- */
+
+static void close_place(struct store_found *found)
+{
+    scope_fd(&found->lock);
+    scope_fd(&found->dir);
+    found->lock = found->dir = -1;
+}
+
+/* True when the directory that is open is the one that has the name. */
+static bool is_in_place(const struct store_found *found, const char *path)
+{
+    struct stat open, named;
+
+    return fstat(found->dir, &open) == 0 && lstat(path, &named) == 0 &&
+           open.st_ino == named.st_ino && open.st_dev == named.st_dev;
+}
+
+/*
+ * Opens the directory with its lock, taken as OPERATION says: 1; 0: it is not there; -1 also when
+ * there is no lock to take, and then the directory is open. Whoever removes a state holds its lock
+ * alone and renames it first; so one that was locked and still has its name stays.
+ */
+static int lock_state(const char *path, int operation, struct store_found *found, struct error *err)
+{
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+        close_place(found);
+        found->dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (found->dir < 0) {
+            return errno == ENOENT ? 0 : fail_os(err, "open directory '%s'", path);
+        }
+        found->lock =
+            openat(found->dir, PARTIAL_LOCK, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        if (found->lock < 0 && is_in_place(found, path)) {
+            return fail_os(err, "open the lock of '%s'", path);
+        }
+        if (found->lock < 0) {
+            continue;
+        }
+        if (partial_flock(found->lock, operation) < 0) {
+            return fail_os(err, "lock '%s'", path);
+        }
+        if (is_in_place(found, path)) {
+            return 1;
+        }
+    }
+    close_place(found);
+    return 0;
+}
+
+/* Renamed first, to a name that is swept should the rest not be done. */
+static int remove_from(const char *path, struct error *err)
+{
+    SCOPED_FREE char *aside = xprintf("%s" PARTIAL_TEMPLATE, path);
+
+    if (mkdtemp(aside) == NULL) {
+        return fail_os(err, "make a directory beside '%s'", path);
+    }
+    if (rename(path, aside) < 0) {
+        (void)rmdir(aside);
+        return file_remove_tree(path, err);
+    }
+    return file_remove_tree(aside, err);
+}
+
+int state_remove(const struct store *store, const char *key, struct error *err)
+{
+    SCOPED_FREE char *path = file_join(store->dirs[STORE_STATES], key);
+    struct store_found found = {.dir = -1, .lock = -1};
+    int result = lock_state(path, LOCK_EX | LOCK_NB, &found, err);
+
+    if (result == 0) { /* gone already */
+        return 1;
+    }
+    if (result < 0 && err->os == EWOULDBLOCK) {
+        fail_clear(err);
+        result = 0;
+    } else if (result > 0 || store_is_damage(err)) { /* without a lock nobody can be using it */
+        fail_clear(err);
+        result = remove_from(path, err) < 0 ? -1 : 1;
+    }
+    close_place(&found);
+    return result;
+}
+
+/* ---- what is wrong with it ---- */
+
+static int read_record(struct store_found *found, const char *key, struct error *err)
+{
+    SCOPED(buf_done) struct buf data = {0};
+
+    if (blob_read(found->dir, ENTRY_NAME, STORE_STATES, key, ENTRY_LIMIT, &data, NULL, err) < 0) {
+        return -1;
+    }
+    return record_unpack(data.data, data.size, &found->record)
+               ? 0
+               : fail(err, FAIL_ERROR, "'" ENTRY_NAME "' is not of this version's making");
+}
+
+static int open_file(struct store_found *found, size_t i, struct error *err)
+{
+    const struct record_file *file = &found->record.files[i];
+    struct record_identity identity;
+    struct stat st;
+
+    found->files[i] =
+        openat(found->dir, file->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (found->files[i] < 0) {
+        return fail_os(err, "open '%s'", file->name);
+    }
+    if (fstat(found->files[i], &st) < 0) {
+        return fail_os(err, "stat '%s'", file->name);
+    }
+    record_identify(&st, &identity);
+    if (!S_ISREG(st.st_mode) || !record_same(&identity, &file->identity)) {
+        return fail(err, FAIL_ERROR, "'%s' is not the file that was stored, or was written to",
+                    file->name);
+    }
+    return 0;
+}
+
+static int verify_file(const struct store_found *found, size_t i, struct error *err)
+{
+    const struct record_file *file = &found->record.files[i];
+    SCOPED(blocks_freep) struct blocks *blocks = NULL;
+    uint8_t digest[HASH_SIZE];
+    bool same;
+
+    if (file->blocks == NULL) {
+        if (state_hash_file(found->files[i], file->name, digest, err) < 0) {
+            return -1;
+        }
+        same = memcmp(digest, file->digest, HASH_SIZE) == 0;
+    } else {
+        blocks = blocks_new(file->identity.size_bytes);
+        if (blocks_complete(blocks, found->files[i], file->name, NULL, NULL, err) < 0) {
+            return -1;
+        }
+        same = memcmp(blocks_all(blocks), file->blocks, record_blocks(file) * HASH_SIZE) == 0;
+    }
+    return same ? 0 : fail(err, FAIL_ERROR, "'%s' does not hold what was stored", file->name);
+}
+
+/*
+ * Saving does not wait for the disk, so a power cut may leave files with the right size and times
+ * and other bytes; after each boot they are read once. BOOT is the caller's to free; NULL: unknown.
+ */
+static bool is_proven(const struct store_found *found, const char *boot)
+{
+    char text[64] = "";
+    SCOPED_FD int fd =
+        openat(found->dir, BOOT_NAME, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    ssize_t size = fd < 0 || boot == NULL ? -1 : read(fd, text, sizeof(text) - 1);
+
+    return size > 0 && strcmp(text, boot) == 0;
+}
+
+/* Where it fails, the next one verifies again. */
+static void note_proven(const struct store_found *found, const char *boot)
+{
+    SCOPED_FD int fd =
+        openat(found->dir, BOOT_NAME, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    struct error ignored = {0};
+
+    if (fd >= 0 && boot != NULL) {
+        (void)file_write_all(fd, boot, strlen(boot), BOOT_NAME, &ignored);
+    }
+}
+
+static int check_state(struct store_found *found, const char *key, bool verify, struct error *err)
+{
+    SCOPED_FREE char *boot = store_boot_id();
+    bool proven;
+
+    if (read_record(found, key, err) < 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < found->record.count; i++) {
+        if (open_file(found, i, err) < 0) {
+            return -1;
+        }
+    }
+    proven = is_proven(found, boot);
+    for (size_t i = 0; (verify || !proven) && i < found->record.count; i++) {
+        if (verify_file(found, i, err) < 0) {
+            return -1;
+        }
+    }
+    if (!proven) {
+        note_proven(found, boot);
+    }
+    return 0;
+}
+
+static struct store_found *found_new(void)
+{
+    struct store_found *found = xcalloc(1, sizeof(*found));
+
+    found->dir = found->lock = -1;
+    for (size_t i = 0; i < RECORD_FILES_MAX; i++) {
+        found->files[i] = -1;
+    }
+    return found;
+}
+
+int state_open(const struct store *store, const char *key, bool verify, struct store_found **ret,
+               bool *ret_damaged, struct error *err)
+{
+    SCOPED_FREE char *path = file_join(store->dirs[STORE_STATES], key);
+    SCOPED(store_releasep) struct store_found *found = found_new();
+    struct error ignored = {0};
+    int result = lock_state(path, LOCK_SH, found, err);
+
+    if (result > 0 && check_state(found, key, verify, err) == 0) {
+        *ret = TAKE(found);
+        return 1;
+    }
+    if (result == 0) {
+        return 0;
+    }
+    *ret_damaged = store_is_damage(err);
+    store_release(TAKE(found));
+    if (*ret_damaged) {
+        (void)state_remove(store, key, &ignored);
+    }
+    return -1;
+}
+
+/* ---- using it ---- */
+
+int store_find(const struct store *store, const uint8_t key[HASH_SIZE], bool verify,
+               struct store_found **ret, struct error *err)
+{
+    struct timespec times[2];
+    char hex[HASH_HEX_MAX];
+    bool damaged = false;
+    int result = state_open(store, hash_hex(key, hex), verify, ret, &damaged, err);
+
+    if (result < 0 && damaged) {
+        fail_clear(err);
+        return 0;
+    }
+    if (result > 0) {
+        times[0] = times[1] = store_now();
+        (void)utimensat((*ret)->dir, ENTRY_NAME, times, AT_SYMLINK_NOFOLLOW);
+    }
+    return result < 0 ? fail_while(err, "look in the store") : result;
+}
+
+static size_t find_file(const struct store_found *found, const char *name)
+{
+    size_t i = 0;
+
+    while (i < found->record.count && strcmp(found->record.files[i].name, name) != 0) {
+        i++;
+    }
+    return i;
+}
+
+int store_found_file(const struct store_found *found, const char *name, uint64_t *ret_size_bytes)
+{
+    size_t i = find_file(found, name);
+
+    if (i == found->record.count) {
+        return -1;
+    }
+    *ret_size_bytes = found->record.files[i].identity.size_bytes;
+    return found->files[i];
+}
+
+struct blocks *store_found_blocks(const struct store_found *found, const char *name)
+{
+    size_t i = find_file(found, name);
+    const struct record_file *file = &found->record.files[i];
+    struct blocks *blocks;
+
+    if (i == found->record.count || file->blocks == NULL) {
+        return NULL;
+    }
+    blocks = blocks_new(file->identity.size_bytes);
+    for (uint64_t block = 0; block < record_blocks(file); block++) {
+        blocks_set(blocks, block, file->blocks + block * HASH_SIZE);
+    }
+    return blocks;
+}
+
+void store_release(struct store_found *found)
+{
+    if (found == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < RECORD_FILES_MAX; i++) {
+        scope_fd(&found->files[i]);
+    }
+    record_done(&found->record);
+    close_place(found);
+    free(found);
+}

@@ -21,6 +21,7 @@
 #include "guest/guest.h"
 #include "layer/stack.h"
 #include "profile/profile.h"
+#include "store/store.h"
 
 /* What has been found out so far, stage by stage. */
 struct work {
@@ -36,6 +37,7 @@ struct work {
     struct bundle *bundle;
     char *raw; /* path of disk.raw */
     struct blocks *blocks;
+    struct store *store; /* NULL: there is none to be had */
     struct disk disk;
     struct writing *writing;
     char *engine_detail;
@@ -47,6 +49,7 @@ static void work_done(struct work *work)
     disk_free(work->writing);
     bundle_free(work->bundle);
     blocks_free(work->blocks);
+    store_free(work->store);
     free(work->raw);
     free(work->engine_detail);
     boot_free(work->boot);
@@ -182,8 +185,22 @@ static void tell_layers(const struct work *work)
               work->boot->initrd != NULL ? work->boot->initrd : "none");
 }
 
+/* A build without a store takes longer, that is all. */
+static void open_store(struct work *work)
+{
+    struct error problem = {0};
+
+    if (store_open(&work->store, &problem) < 0) {
+        ui_note(work->ui, "no cache: %s", problem.message);
+    }
+    work->disk.store = work->store;
+    work->disk.use_states = !work->options->no_cache;
+    work->disk.verify_cache = work->options->verify;
+}
+
 static int begin_disk(struct work *work, struct error *err)
 {
+    open_store(work);
     work->raw = bundle_file(work->bundle, "disk.raw");
     work->blocks = blocks_new(work->plan->size_bytes);
     work->disk.blocks = work->blocks;

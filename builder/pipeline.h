@@ -15,6 +15,8 @@ struct build_options {
     const char *formats; /* comma-separated words, over the profile's; NULL: the profile's */
     bool force;          /* replace an existing bundle */
     bool sync;           /* wait until it is on the disk */
+    bool no_cache;       /* neither start from a cached state nor leave one */
+    bool verify;         /* read cached states whole before they are used */
 };
 
 /* Profile to bundle. */

@@ -4,15 +4,17 @@
 #include "cli/cmd.h"
 #include "pipeline.h"
 
-enum { OUTPUT, ENGINE, FORMATS, PLAN, FORCE, SYNC };
+enum { OUTPUT, ENGINE, FORMATS, PLAN, FORCE, SYNC, NO_CACHE, VERIFY };
 
 static const struct option_row options[] = {
     [OUTPUT] = {'o', "output", "DIR", "the bundle's directory (default NAME-VERSION)"},
-    [ENGINE] = {0, "engine", "ENGINE", "auto or guestfs, over the profile's"},
+    [ENGINE] = {0, "engine", "ENGINE", "auto, native or guestfs, over the profile's"},
     [FORMATS] = {0, "formats", "LIST", "raw,qcow2: over the profile's"},
     [PLAN] = {0, "plan", NULL, "say what would be built and stop"},
     [FORCE] = {0, "force", NULL, "replace an existing bundle, at the end"},
     [SYNC] = {0, "sync", NULL, "wait until everything is on the disk"},
+    [NO_CACHE] = {0, "no-cache", NULL, "read every layer, and keep none of it for later builds"},
+    [VERIFY] = {0, "verify", NULL, "digest what the cache has before using it"},
     {0, NULL, NULL, NULL},
 };
 
@@ -26,6 +28,8 @@ static int run(const struct invocation *invocation, struct error *err)
         .formats = values[FORMATS],
         .force = values[FORCE] != NULL,
         .sync = values[SYNC] != NULL,
+        .no_cache = values[NO_CACHE] != NULL,
+        .verify = values[VERIFY] != NULL,
     };
 
     return values[PLAN] != NULL ? pipeline_plan(&build, invocation->ui, err)

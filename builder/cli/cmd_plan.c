@@ -7,7 +7,7 @@
 enum { ENGINE, FORMATS };
 
 static const struct option_row options[] = {
-    [ENGINE] = {0, "engine", "ENGINE", "auto or guestfs, over the profile's"},
+    [ENGINE] = {0, "engine", "ENGINE", "auto, native or guestfs, over the profile's"},
     [FORMATS] = {0, "formats", "LIST", "raw,qcow2: over the profile's"},
     {0, NULL, NULL, NULL},
 };

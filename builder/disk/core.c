@@ -4,6 +4,9 @@
 #include <openssl/evp.h>
 #include <string.h>
 
+#include "base/text.h"
+#include "store/store.h"
+
 static int decode_base64(const char *text, struct buf *ret, struct error *err)
 {
     size_t length = strlen(text), padding = 0;
@@ -32,6 +35,89 @@ int core_run(struct guest *guest, const char *command, struct buf *core, struct 
     }
     return decode_base64(text, core, err);
 }
+
+/* --- the store --------------------------------------------------------------------------- */
+
+enum { CORE_LIMIT = 1 << 20 /* bytes; the place for it on a disk is not larger */ };
+
+struct inputs {
+    struct hash *hash;
+    struct buf path;
+};
+
+/* Programs of GRUB, its modules, and any library that they may be linked with. */
+static bool is_input(const char *path)
+{
+    const char *base = strrchr(path, '/');
+
+    base = base != NULL ? base + 1 : path;
+    return text_starts(path, "usr/lib/grub/i386-pc/") || strcmp(base, "grub-mkimage") == 0 ||
+           strcmp(base, "grub2-mkimage") == 0 || strcmp(base, "base64") == 0 ||
+           strcmp(base, "sh") == 0 || strcmp(base, "dash") == 0 || strcmp(base, "bash") == 0 ||
+           (strstr(base, ".so") != NULL && strstr(path, "lib") != NULL);
+}
+
+static int add_input(void *data, struct node *node, struct error *err)
+{
+    struct inputs *inputs = data;
+    const struct inode *inode = node->inode;
+
+    (void)err;
+    if (inode->type != ENTRY_FILE && inode->type != ENTRY_SYMLINK) {
+        return 0;
+    }
+    buf_clear(&inputs->path);
+    node_path(node, &inputs->path);
+    if (!is_input(inputs->path.data)) {
+        return 0;
+    }
+    hash_add(inputs->hash, inputs->path.data, inputs->path.size + 1);
+    if (inode->type == ENTRY_FILE) {
+        hash_add(inputs->hash, inode->sha256, HASH_SIZE);
+    } else {
+        hash_add(inputs->hash, inode->target, strlen(inode->target) + 1);
+    }
+    return 0;
+}
+
+static void make_key(const struct disk *disk, uint8_t ret[HASH_SIZE])
+{
+    static const char format[] = "kiln core 1";
+    SCOPED(hash_freep) struct hash *hash = hash_new();
+    struct inputs inputs = {.hash = hash};
+    struct error none = {0}; /* add_input never fails */
+
+    hash_add(hash, format, sizeof(format));
+    hash_add(hash, disk->boot->core_command, strlen(disk->boot->core_command) + 1);
+    (void)tree_walk(disk->stack->tree, add_input, &inputs, &none);
+    buf_done(&inputs.path);
+    hash_end(hash, ret);
+}
+
+void core_find(const struct disk *disk, struct buf *core)
+{
+    uint8_t key[HASH_SIZE];
+
+    if (disk->store != NULL && disk->boot->core_command != NULL) {
+        make_key(disk, key);
+        (void)store_get(disk->store, STORE_CORES, key, CORE_LIMIT, core);
+    }
+}
+
+void core_keep(const struct disk *disk, const struct buf *core)
+{
+    struct error ignored = {0};
+    uint8_t key[HASH_SIZE];
+
+    if (disk->store != NULL && disk->boot->core_command != NULL) {
+        make_key(disk, key);
+        if (store_put(disk->store, STORE_CORES, key, core->data, core->size, &ignored) < 0) {
+            ui_note(disk->ui, "the cache does not keep GRUB's core image: %s", ignored.message);
+        }
+    }
+}
+
+/* --- an appliance of its own -------------------------------------------------------------- */
 
 /* Everything that a path of the image may lie on, a FAT as well as the others. */
 static int mount_all(const struct disk *disk, struct guest *guest, struct error *err)

@@ -15,6 +15,15 @@
 int core_run(struct guest *guest, const char *command, struct buf *core, struct error *err);
 
 /*
+ * The core image that the store has for this tree and command, appended to CORE: made from the same
+ * grub-mkimage, libraries and modules. Nothing when it has none, or there is no store.
+ */
+void core_find(const struct disk *disk, struct buf *core);
+
+/* Keeps it for the next build; without a store, or where that fails, it is made again then. */
+void core_keep(const struct disk *disk, const struct buf *core);
+
+/*
  * The core image of a disk that is written, into CORE, which is empty: in an appliance of its own,
  * with the disk read-only. Nothing to do without boot->core_command.
  */

@@ -14,6 +14,7 @@
 #include "disk/ext4.h"
 #include "disk/fat.h"
 #include "disk/gpt.h"
+#include "disk/state.h"
 
 /* The work in progress. */
 struct writing {
@@ -24,6 +25,7 @@ struct writing {
     struct fat *current; /* where the bytes of the file at hand go; NULL: the engine */
     int fd;
     struct stack_taker taker;
+    struct state *state; /* NULL: no cache */
 };
 
 const struct plan_partition *disk_home(const struct plan *plan, const struct node *node,
@@ -355,8 +357,10 @@ static int take_layer(void *data, size_t index, struct error *err)
 {
     struct writing *writing = data;
 
-    (void)index;
-    return writing->ops->layer_end(writing->engine, err);
+    if (writing->ops->layer_end(writing->engine, err) < 0) {
+        return -1;
+    }
+    return writing->state != NULL ? state_layer(writing->state, writing->engine, index, err) : 0;
 }
 
 const struct stack_taker *disk_taker(const struct writing *writing)
@@ -364,23 +368,58 @@ const struct stack_taker *disk_taker(const struct writing *writing)
     return writing->ops->eager ? &writing->taker : NULL;
 }
 
+static int begin_engine(struct writing *writing, struct error *err)
+{
+    const struct disk *disk = writing->disk;
+
+    writing->fd = open(disk->path, O_RDWR | O_CLOEXEC);
+    if (writing->fd < 0) {
+        return fail_os(err, "open '%s'", disk->path);
+    }
+    return writing->ops->eager ? writing->ops->begin(disk, &writing->engine, err) : 0;
+}
+
+/* From a cached state: 1, or 0 when there is none and all is as before. */
+static int begin_from_state(struct writing *writing, struct error *err)
+{
+    SCOPED(buf_done) struct buf part = {0};
+    struct unpack in;
+    int result = state_restore(writing->state, &part, err);
+
+    if (result <= 0) {
+        return result;
+    }
+    if (begin_engine(writing, err) < 0) {
+        return -1;
+    }
+    in = (struct unpack){(const uint8_t *)part.data, (const uint8_t *)part.data + part.size, false};
+    if (writing->ops->load(writing->engine, &in, err) == 0) {
+        return 1;
+    }
+    ui_detail(writing->disk->ui, "the cache is of no use: %s", err->message);
+    fail_clear(err);
+    writing->ops->free(TAKE(writing->engine));
+    scope_fd(&writing->fd);
+    writing->fd = -1;
+    return state_reject(writing->state, err);
+}
+
 int disk_begin(const struct disk *disk, struct writing **ret, struct error *err)
 {
     SCOPED(disk_freep) struct writing *writing = xcalloc(1, sizeof(*writing));
+    int restored = 0;
 
     writing->disk = disk;
     writing->ops = find_engine(disk->engine);
     writing->fats = xcalloc(disk->plan->partition_count, sizeof(struct fat *));
     writing->fd = -1;
     writing->taker = (struct stack_taker){take_file, take_bytes, take_end, take_layer, writing};
-    if (create(disk, err) < 0) {
-        return -1;
+    if (writing->ops->eager && disk->store != NULL && disk->use_states) {
+        writing->state = state_new(disk, writing->ops);
+        restored = begin_from_state(writing, err);
     }
-    writing->fd = open(disk->path, O_RDWR | O_CLOEXEC);
-    if (writing->fd < 0) {
-        return fail_os(err, "open '%s'", disk->path);
-    }
-    if (writing->ops->eager && writing->ops->begin(disk, &writing->engine, err) < 0) {
+    if (restored < 0 ||
+        (restored == 0 && (create(disk, err) < 0 || begin_engine(writing, err) < 0))) {
         return -1;
     }
     *ret = TAKE(writing);
@@ -411,6 +450,23 @@ static int stream(struct writing *writing, struct error *err)
     return stack_stream(disk->stack, &sink, err);
 }
 
+/* What is written here, and not by an engine that tells of it. */
+static void forget_rest(const struct writing *writing)
+{
+    const struct plan *plan = writing->disk->plan;
+    uint64_t at = 0;
+
+    for (size_t i = 0; i < plan->partition_count; i++) {
+        const struct plan_partition *part = &plan->partitions[i];
+
+        if (part->spec->filesystem == FS_EXT4) {
+            blocks_forget(writing->disk->blocks, at, part->offset_bytes - at);
+            at = part->offset_bytes + part->size_bytes;
+        }
+    }
+    blocks_forget(writing->disk->blocks, at, plan->size_bytes - at);
+}
+
 static int embed(struct writing *writing, const struct buf *core, struct error *err)
 {
     const struct disk *disk = writing->disk;
@@ -423,7 +479,10 @@ static int embed(struct writing *writing, const struct buf *core, struct error *
 int disk_end(struct writing *writing, char **ret_detail, struct error *err)
 {
     SCOPED(buf_done) struct buf core = {0};
+    bool found;
 
+    core_find(writing->disk, &core);
+    found = core.size != 0;
     if (open_fats(writing, err) < 0 ||
         tree_walk(writing->disk->stack->tree, put_on_fat, writing, err) < 0 ||
         (!writing->ops->eager && begin_late(writing, err) < 0) || stream(writing, err) < 0 ||
@@ -431,12 +490,16 @@ int disk_end(struct writing *writing, char **ret_detail, struct error *err)
         return -1;
     }
     ui_phase_end(writing->disk->ui);
-    if (writing->ops->eager && core_make(writing->disk, &core, err) < 0) {
+    if (core.size == 0 && core_make(writing->disk, &core, err) < 0) {
         return -1;
     }
     if (embed(writing, &core, err) < 0) {
         return -1;
     }
+    if (!found) {
+        core_keep(writing->disk, &core);
+    }
+    forget_rest(writing);
     *ret_detail = writing->ops->describe(writing->engine);
     return 0;
 }
@@ -450,6 +513,7 @@ void disk_free(struct writing *writing)
     for (size_t i = 0; i < writing->disk->plan->partition_count; i++) {
         fat_free(writing->fats[i]);
     }
+    state_free(writing->state);
     free(writing->fats);
     scope_fd(&writing->fd);
     free(writing);

@@ -13,6 +13,7 @@
 #include "disk/plan.h"
 #include "layer/stack.h"
 #include "profile/profile.h"
+#include "store/store.h"
 #include "ui/ui.h"
 
 /* Everything that a disk is made of; borrowed by whoever gets it. */
@@ -27,6 +28,9 @@ struct disk {
     const char *path;        /* of the file to write; must not exist */
     const char *temporary;   /* directory for the engine */
     struct ui *ui;
+    struct store *store; /* cached states and core images; NULL: none */
+    bool use_states;     /* start from a cached state, and leave one */
+    bool verify_cache;   /* read all of a state before it is used */
 };
 
 /* The engine that PROFILE gets, and in *RET_REASON (static) why. */

@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/fail.h"
+#include "base/pack.h"
 #include "disk/disk.h"
 #include "layer/tree.h"
 
@@ -39,6 +40,11 @@ struct engine_ops {
     /* Eager engines: the file is over, and the engine sees to its digest; a layer is over. */
     int (*file_end)(struct engine *engine, struct error *err);
     int (*layer_end)(struct engine *engine, struct error *err);
+
+    /* Eager engines: the state after a layer as bytes, beside the disk file; LOAD after begin, with
+     * the tree of the same moment. */
+    void (*save)(const struct engine *engine, struct buf *out);
+    int (*load)(struct engine *engine, struct unpack *in, struct error *err);
 
     /* All else: empty files, links, devices, directories. CORE is filled with what
      * boot->core_command prints, unless it is there; an engine without an appliance does not. */

@@ -91,6 +91,17 @@ int native_settle(struct engine *engine, struct error *err);
 /* Writes everything that describes the data, then what libext2fs keeps. */
 int native_write(struct engine *engine, struct error *err);
 
+/* The state between two layers. native_load is for an engine that has just begun, on a tree that
+ * was loaded; what it says of the blocks must be true of the disk. */
+void native_save(const struct engine *engine, struct buf *out);
+int native_load(struct engine *engine, struct unpack *in, struct error *err);
+
+/* Nothing changed since the last layer. */
+void native_forget_changes(struct engine *engine);
+
+/* Blocks of a symlink: none as long as its target fits into the inode. */
+uint64_t native_symlink_blocks(const char *target);
+
 /* Names of a directory that are on its own file system or mounted there: in bytes. */
 size_t native_directory_bytes(struct engine *engine, const struct record *record);
 

@@ -402,6 +402,11 @@ size_t native_directory_bytes(struct engine *engine, const struct record *record
     return bytes;
 }
 
+uint64_t native_symlink_blocks(const char *target)
+{
+    return strlen(target) >= FAST_SYMLINK;
+}
+
 static int place_directory(struct engine *engine, struct record *record, struct error *err)
 {
     size_t blocks = directory_blocks(native_directory_bytes(engine, record));
@@ -461,7 +466,7 @@ static int place_record(struct engine *engine, struct record *record, struct err
     if (inode->type == ENTRY_DIRECTORY) {
         result = place_directory(engine, record, err);
     } else if (inode->type == ENTRY_SYMLINK) {
-        result = resize(engine, record, strlen(inode->target) >= FAST_SYMLINK, err);
+        result = resize(engine, record, native_symlink_blocks(inode->target), err);
     } else if (inode->type == ENTRY_FILE) {
         result = place_content(engine, record, err);
     }
@@ -476,6 +481,14 @@ static int by_id(const void *a, const void *b)
     uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
 
     return x < y ? -1 : x > y;
+}
+
+void native_forget_changes(struct engine *engine)
+{
+    for (size_t i = 0; i < engine->changed_count; i++) {
+        engine->records[engine->changed[i]].changed = false;
+    }
+    engine->changed_count = 0;
 }
 
 int native_settle(struct engine *engine, struct error *err)

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/stop.h"
 #include "layer/layer_internal.h"
 
 int layer_open(const struct profile_layer *spec, enum architecture architecture, struct layer **ret,
@@ -64,6 +65,67 @@ void layer_digest(const struct layer *layer, uint8_t ret_digest[HASH_SIZE], uint
 {
     memcpy(ret_digest, layer->digest, HASH_SIZE);
     *ret_size = layer->digest_size;
+}
+
+/* Reads a part to its end, for what that says of the layer. */
+static int read_through(struct layer *layer, unsigned part, struct error *err)
+{
+    SCOPED(reader_freep) struct reader *reader = NULL;
+    struct entry entry;
+    int more;
+
+    if (reader_open(layer, part, &reader, err) < 0) {
+        return -1;
+    }
+    while ((more = reader_next(reader, &entry, err)) > 0) {
+        const void *data;
+        size_t size;
+        uint64_t offset;
+
+        while ((more = reader_data(reader, &data, &size, &offset, err)) > 0) {
+            if (stop_check(err) < 0) {
+                return -1;
+            }
+        }
+        if (more < 0 || stop_check(err) < 0) {
+            return -1;
+        }
+    }
+    return more;
+}
+
+int layer_learn(struct layer *layer, struct error *err)
+{
+    if (layer->settled || layer->ops->digest == DIGEST_KNOWN) {
+        return layer_settle(layer, layer->digest, layer->digest_size, err) < 0 ? -1 : 1;
+    }
+    if (layer->ops->digest == DIGEST_BY_READING) {
+        return 0;
+    }
+    for (unsigned part = 0; part < layer->parts; part++) {
+        if (read_through(layer, part, err) < 0) {
+            return -1;
+        }
+    }
+    return 1;
+}
+
+int layer_assume(struct layer *layer, const uint8_t digest[HASH_SIZE], uint64_t size,
+                 struct error *err)
+{
+    return layer_settle(layer, digest, size, err);
+}
+
+const char *layer_archive(const struct layer *layer)
+{
+    return layer->ops->digest == DIGEST_BY_READING ? layer->spec->path : NULL;
+}
+
+bool layer_identity(const struct layer *layer, struct stat *ret_stat, int64_t *ret_began_s)
+{
+    *ret_stat = layer->identity;
+    *ret_began_s = layer->began_s;
+    return layer->began_s != 0;
 }
 
 uint64_t layer_size_hint(const struct layer *layer)

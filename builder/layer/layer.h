@@ -9,6 +9,7 @@
 #define LAYER_LAYER_H
 
 #include <stdbool.h>
+#include <sys/stat.h>
 
 #include "base/fail.h"
 #include "base/hash.h"
@@ -49,6 +50,25 @@ bool layer_untimed(const struct layer *layer);
  * before compression). Valid once every part was read to its end.
  */
 void layer_digest(const struct layer *layer, uint8_t ret_digest[HASH_SIZE], uint64_t *ret_size);
+
+/*
+ * Finds the digest out without reading an archive: 1, or 0 when only that tells. A directory or
+ * files layer is read for it, an image says it in its index.
+ */
+int layer_learn(struct layer *layer, struct error *err);
+
+/* Says what the digest is without reading; FAIL_MISMATCH when it is not the profile's. */
+int layer_assume(struct layer *layer, const uint8_t digest[HASH_SIZE], uint64_t size,
+                 struct error *err);
+
+/* The path of a plain archive file, borrowed; NULL for any other layer. */
+const char *layer_archive(const struct layer *layer);
+
+/*
+ * What the archive file was before its first byte was read the last time, and when that was
+ * (seconds); false when it has not been read.
+ */
+bool layer_identity(const struct layer *layer, struct stat *ret_stat, int64_t *ret_began_s);
 
 /* Bytes that the source occupies on the host, for progress; 0 when not known. */
 uint64_t layer_size_hint(const struct layer *layer);

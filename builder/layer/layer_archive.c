@@ -9,6 +9,7 @@
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -656,6 +657,7 @@ static int open_part(struct layer *layer, unsigned part, struct reader **ret, st
     if (layer_open_file(label, AT_FDCWD, layer->spec->path, &input.fd, &input.size, err) < 0) {
         return -1;
     }
+    layer->began_s = fstat(input.fd, &layer->identity) == 0 ? (int64_t)time(NULL) : 0;
     input.label = TAKE(label);
     return archive_reader_open(layer, &input, ret, err);
 }

@@ -476,6 +476,7 @@ static const struct layer_ops directory_ops = {
     .format = "directory",
     .rules = RULES_MERGE,
     .untimed = true,
+    .digest = DIGEST_BY_LISTING,
     .open_part = open_part,
     .free = free_layer,
 };

@@ -168,6 +168,7 @@ static const struct layer_ops files_ops = {
     .format = "files",
     .rules = RULES_MERGE,
     .untimed = true,
+    .digest = DIGEST_BY_LISTING,
     .open_part = open_part,
     .free = free_layer,
 };

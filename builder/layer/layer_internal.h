@@ -16,6 +16,7 @@ struct layer_ops {
     const char *format;
     enum layer_rules rules;
     bool untimed;
+    enum { DIGEST_BY_READING, DIGEST_BY_LISTING, DIGEST_KNOWN } digest;
     int (*open_part)(struct layer *layer, unsigned part, struct reader **ret, struct error *err);
     void (*free)(struct layer *layer);
 };
@@ -29,6 +30,10 @@ struct layer {
     bool settled; /* the digest is known */
     uint8_t digest[HASH_SIZE];
     uint64_t digest_size;
+
+    /* Of an archive file: see layer_identity. */
+    struct stat identity;
+    int64_t began_s; /* 0: not read */
 };
 
 struct reader_ops {

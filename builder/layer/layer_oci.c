@@ -570,6 +570,7 @@ static const struct layer_ops oci_ops = {
     .format = "oci",
     .rules = RULES_OCI,
     .untimed = false,
+    .digest = DIGEST_KNOWN,
     .open_part = image_open_part,
     .free = image_free,
 };
@@ -578,6 +579,7 @@ static const struct layer_ops docker_ops = {
     .format = "docker",
     .rules = RULES_OCI,
     .untimed = false,
+    .digest = DIGEST_KNOWN,
     .open_part = image_open_part,
     .free = image_free,
 };

@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/stop.h"
+#include "layer/tree_save.h"
 
 /* Bytes that are kept in memory, all files together: boot loaders have some 12 MiB. */
 static const uint64_t KEPT_MAX = 32 << 20;
@@ -57,7 +58,6 @@ struct scan {
     stack_progress progress;
     void *data;
     uint64_t before; /* bytes of the layers already read */
-    uint64_t kept_bytes;
 };
 
 /* A hole may be terabytes: a user who has seen enough of it must be heard. */
@@ -126,11 +126,11 @@ static int decide_kept(struct scan *scan, const struct inode *inode, bool *ret, 
     if (!*ret) {
         return 0;
     }
-    if (inode->size > KEPT_MAX - scan->kept_bytes) {
+    if (inode->size > KEPT_MAX - scan->stack->kept_bytes) {
         return fail(err, FAIL_ERROR, "layer '%s': '%s': boot loader files of more than %llu MiB",
                     stack_owner(scan->stack, inode), path.data, (unsigned long long)KEPT_MAX >> 20);
     }
-    scan->kept_bytes += inode->size;
+    scan->stack->kept_bytes += inode->size;
     return 0;
 }
 
@@ -251,6 +251,7 @@ static int scan_layer(struct scan *scan, unsigned index, struct error *err)
             return -1;
         }
     }
+    scan->stack->done = index + 1;
     return scan->taker != NULL ? scan->taker->layer(scan->taker->data, index, err) : 0;
 }
 
@@ -266,11 +267,63 @@ int stack_scan(struct stack *stack, stack_keeps keeps, const struct stack_taker 
                         .data = data};
     int result = 0;
 
-    for (unsigned i = 0; i < stack->layer_count && result == 0; i++) {
-        result = scan_layer(&scan, i, err);
+    for (size_t i = 0; i < stack->done; i++) {
+        scan.before += layer_size_hint(stack->layers[i]);
+    }
+    for (size_t i = stack->done; i < stack->layer_count && result == 0; i++) {
+        result = scan_layer(&scan, (unsigned)i, err);
     }
     buf_done(&scan.kept);
     return result;
+}
+
+/* --- states ------------------------------------------------------------------------------ */
+
+void stack_save(const struct stack *stack, struct buf *out)
+{
+    pack_u32(out, (uint32_t)stack->done);
+    pack_u32(out, stack->parts);
+    pack_u64(out, stack->kept_bytes);
+    tree_save(stack->tree, out);
+}
+
+int stack_load(struct stack *stack, struct unpack *in, struct error *err)
+{
+    uint32_t done = unpack_u32(in), parts = unpack_u32(in), expected = 0;
+    uint64_t kept_bytes = unpack_u64(in);
+    unsigned layer, part;
+    struct tree *tree;
+
+    for (size_t i = 0; i < done && i < stack->layer_count; i++) {
+        expected += layer_parts(stack->layers[i]);
+    }
+    if (in->bad || done == 0 || done > stack->layer_count || parts != expected ||
+        kept_bytes > KEPT_MAX) {
+        return fail(err, FAIL_ERROR, "the cached state is damaged: of other layers");
+    }
+    if (tree_load(in, NULL, &tree, err) < 0) {
+        return -1;
+    }
+    tree_position(tree, &layer, &part);
+    if (layer >= done || part >= parts) {
+        tree_free(tree);
+        return fail(err, FAIL_ERROR, "the cached state is damaged: of other layers");
+    }
+    tree_free(stack->tree);
+    stack->tree = tree;
+    stack->done = done;
+    stack->parts = parts;
+    stack->kept_bytes = kept_bytes;
+    return 0;
+}
+
+void stack_reset(struct stack *stack)
+{
+    tree_free(stack->tree);
+    stack->tree = tree_new(NULL);
+    stack->done = 0;
+    stack->parts = 0;
+    stack->kept_bytes = 0;
 }
 
 static int add(struct stack *stack, const struct entry *entry, struct inode **ret,

@@ -11,7 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/fail.h"
+#include "base/pack.h"
 #include "base/scope.h"
 #include "layer/layer.h"
 #include "layer/tree.h"
@@ -22,6 +24,8 @@ struct stack {
     size_t layer_count;
     unsigned parts;      /* over all layers, after stack_scan */
     uint64_t size_bytes; /* of all sources as far as known, for progress */
+    size_t done;         /* layers that are in the tree */
+    uint64_t kept_bytes; /* of the files that are kept in memory */
     struct tree *tree;
 };
 
@@ -52,7 +56,7 @@ struct stack_taker {
     void *data;
 };
 
-/* TAKER may be NULL. */
+/* Goes on after the layers that are done. TAKER may be NULL. */
 int stack_scan(struct stack *stack, stack_keeps keeps, const struct stack_taker *taker,
                stack_progress progress, void *data, struct error *err);
 
@@ -65,6 +69,17 @@ int stack_add_file(struct stack *stack, const char *path, uint32_t mode, const v
 
 /* The same for a directory: mode 0755, owned by root. */
 int stack_add_directory(struct stack *stack, const char *path, struct error *err);
+
+/*
+ * The state between two layers as bytes: the tree, and what was found out of the layers that are
+ * done. stack_load is for a stack of which nothing was read; its layers must begin with the same
+ * ones (whose digests layer_assume or layer_learn has), which whoever found the state knows.
+ */
+void stack_save(const struct stack *stack, struct buf *out);
+int stack_load(struct stack *stack, struct unpack *in, struct error *err);
+
+/* Nothing is read any more: an empty tree. */
+void stack_reset(struct stack *stack);
 
 /* Who brought an inode: a layer's name, or "kiln" for what it adds itself. */
 const char *stack_owner(const struct stack *stack, const struct inode *inode);

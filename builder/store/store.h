@@ -116,6 +116,9 @@ struct store_found;
 int store_find(const struct store *store, const uint8_t key[HASH_SIZE], bool verify,
                struct store_found **ret, struct error *err);
 
+/* Removes KEY unless it is in use: it was whole and yet of no use. */
+void store_drop(const struct store *store, const uint8_t key[HASH_SIZE]);
+
 /* The file NAME opened for reading (borrowed: use pread), or -1 when the state has none. */
 int store_found_file(const struct store_found *found, const char *name, uint64_t *ret_size_bytes);
 

@@ -292,6 +292,14 @@ int store_find(const struct store *store, const uint8_t key[HASH_SIZE], bool ver
     return result < 0 ? fail_while(err, "look in the store") : result;
 }
 
+void store_drop(const struct store *store, const uint8_t key[HASH_SIZE])
+{
+    struct error ignored = {0};
+    char hex[HASH_HEX_MAX];
+
+    (void)state_remove(store, hash_hex(key, hex), &ignored);
+}
+
 static size_t find_file(const struct store_found *found, const char *name)
 {
     size_t i = 0;

@@ -17,14 +17,14 @@
 #define DISK_NAME "disk"
 #define TREE_NAME "tree"
 
-enum { TREE_LIMIT = INT32_MAX };
+enum { TREE_LIMIT = INT32_MAX, LARGE = 64 << 20 /* bytes */ };
 
 struct state {
     const struct disk *disk;
     const struct engine_ops *ops;
     size_t restored; /* layers of the state that the build began with */
     uint8_t restored_key[HASH_SIZE];
-    size_t marks[STORE_STATES_PER_GROUP]; /* after how many layers to save; 0: none */
+    size_t last_archive, below_archive; /* layers up to there; see choose_marks */
 };
 
 /* --- keys -------------------------------------------------------------------------------- */
@@ -82,8 +82,8 @@ static void make_key(const struct state *state, size_t count, uint8_t ret[HASH_S
 
 /*
  * Configuration on top changes often and is read in no time; archives are what costs. So a state is
- * kept after the last archive, for a change above it, and one below that archive, or if it is the
- * only one, before the last layer.
+ * kept after the last archive, for a change above it, and one below that archive, for a change of
+ * itself; where it is the only one, before the last layer if what lies between is large.
  */
 static void choose_marks(struct state *state)
 {
@@ -96,11 +96,25 @@ static void choose_marks(struct state *state)
             last = i + 1;
         }
     }
-    state->marks[0] = last != 0 ? last : 1;
-    state->marks[1] = before != 0 ? last - 1 : stack->layer_count - 1;
-    if (state->marks[1] == state->marks[0]) {
-        state->marks[1] = 0;
+    state->last_archive = last != 0 ? last : 1;
+    state->below_archive = before != 0 ? last - 1 : 0;
+}
+
+/* Whether a state after COUNT layers, which are read, is worth its space. */
+static bool is_worth(const struct state *state, size_t count)
+{
+    const struct stack *stack = state->disk->stack;
+    uint8_t digest[HASH_SIZE];
+    uint64_t sum = 0, size;
+
+    if (count == state->last_archive || count == state->below_archive) {
+        return true;
     }
+    for (size_t i = state->last_archive; i < count; i++) {
+        layer_digest(stack->layers[i], digest, &size);
+        sum += size;
+    }
+    return state->below_archive == 0 && count + 1 == stack->layer_count && sum >= LARGE;
 }
 
 struct state *state_new(const struct disk *disk, const struct engine_ops *ops)
@@ -335,7 +349,7 @@ int state_layer(struct state *state, const struct engine *engine, size_t index, 
     struct error problem = {0};
 
     remember(state, state->disk->stack->layers[index]);
-    if (count != state->marks[0] && count != state->marks[1]) {
+    if (!is_worth(state, count)) {
         return 0;
     }
     if (save(state, engine, count, &problem) < 0) {

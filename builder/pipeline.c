@@ -20,6 +20,8 @@
 #include "export/export.h"
 #include "guest/guest.h"
 #include "layer/stack.h"
+#include "lock/change.h"
+#include "lock/lock.h"
 #include "profile/profile.h"
 #include "store/store.h"
 
@@ -28,6 +30,7 @@ struct work {
     const struct build_options *options;
     struct ui *ui;
     struct profile *profile;
+    struct lock *lock; /* NULL: there is none */
     struct plan *plan;
     struct stack *stack;
     struct boot *boot;
@@ -55,6 +58,7 @@ static void work_done(struct work *work)
     boot_free(work->boot);
     stack_free(work->stack);
     plan_free(work->plan);
+    lock_free(work->lock);
     profile_free(work->profile);
 }
 
@@ -134,15 +138,74 @@ static int read_profile(struct work *work, struct error *err)
     return plan_make(work->profile, &work->plan, err);
 }
 
+/* --- lock -------------------------------------------------------------------------------- */
+
+/* The lock beside the profile, where there is one, and what it says without a look at layers. */
+static int read_lock(struct work *work, struct error *err)
+{
+    SCOPED_FREE char *path = lock_path(work->profile->path);
+
+    if (lock_load(path, &work->lock, err) < 0) {
+        return -1;
+    }
+    if (work->lock != NULL) {
+        return lock_check_profile(work->lock, work->profile, err);
+    }
+    if (work->options->locked) {
+        fail(err, FAIL_MISMATCH, "there is no lock '%s'", path);
+        return fail_hint(err, "'kiln lock' makes it");
+    }
+    return 0;
+}
+
+/* Every layer against the lock; all were read to their ends. */
+static int check_layers(const struct work *work, struct error *err)
+{
+    for (size_t i = 0; work->lock != NULL && i < work->stack->layer_count; i++) {
+        const struct layer *layer = work->stack->layers[i];
+        uint8_t digest[HASH_SIZE];
+        uint64_t size;
+
+        layer_digest(layer, digest, &size);
+        if (lock_check_layer(work->lock, i, layer_name(layer), layer_format(layer), digest, size,
+                             err) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* What the layers that were read are as a lock, with the epoch chosen for a build without one. */
+static struct lock *make_lock(const struct work *work, const char *path)
+{
+    struct lock *lock = lock_new(path, work->profile->seed, work->epoch);
+
+    for (size_t i = 0; i < work->stack->layer_count; i++) {
+        const struct layer *layer = work->stack->layers[i];
+        uint8_t digest[HASH_SIZE];
+        uint64_t size;
+
+        layer_digest(layer, digest, &size);
+        lock_add(lock, layer_label(layer), layer_format(layer), digest, size);
+    }
+    return lock;
+}
+
 /* --- layers ------------------------------------------------------------------------------ */
 
-/* The profile's epoch, else SOURCE_DATE_EPOCH, else the newest time a layer brought. */
+/* The lock's epoch, else the profile's, else SOURCE_DATE_EPOCH, else the newest time a layer
+ * brought. */
 static int choose_epoch(struct work *work, struct error *err)
 {
     const char *text = getenv("SOURCE_DATE_EPOCH");
     long long seconds;
     char *end;
 
+    if (work->lock != NULL) {
+        work->epoch = work->lock->epoch;
+        work->epoch_source = "from the lock";
+        return 0;
+    }
     if (work->profile->has_epoch) {
         work->epoch = work->profile->epoch;
         work->epoch_source = "from the profile";
@@ -228,7 +291,7 @@ static int read_layers(struct work *work, bool writes, struct error *err)
     ui_phase(work->ui, taker != NULL ? "writing layers" : "reading layers",
              work->stack->size_bytes);
     if (stack_scan(work->stack, boot_keeps, taker, show_progress, work->ui, err) < 0 ||
-        choose_epoch(work, err) < 0 ||
+        check_layers(work, err) < 0 || choose_epoch(work, err) < 0 ||
         boot_prepare(work->profile, work->plan, work->stack, &work->boot, err) < 0) {
         return -1;
     }
@@ -313,7 +376,7 @@ static int build(struct work *work, struct error *err)
 {
     SCOPED_FREE char *output = NULL;
 
-    if (read_profile(work, err) < 0) {
+    if (read_profile(work, err) < 0 || read_lock(work, err) < 0) {
         return -1;
     }
     output = work->options->output != NULL ? xstrdup(work->options->output)
@@ -369,7 +432,7 @@ static void print_layers(const struct work *work)
 
         layer_digest(layer, digest, &size);
         ui_print(work->ui, "layer %-7zu %-10s %-10s %s sha256:%s\n", i + 1, layer_format(layer),
-                 text_size(size, text), layer_name(layer), hash_hex(digest, hex));
+                 text_size(size, text), layer_label(layer), hash_hex(digest, hex));
     }
 }
 
@@ -391,11 +454,12 @@ static json_t *plan_json(const struct work *work, uint64_t bytes, const char *bo
     char epoch[TEXT_TIME_MAX];
 
     return json_pack(
-        "{s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:s, s:o, s:o, s:I, s:I, s:s}", "event", "plan",
+        "{s:s, s:s, s:s, s:s, s:o, s:s, s:b, s:s, s:s, s:o, s:o, s:I, s:I, s:s}", "event", "plan",
         "name", work->profile->name, "version", work->profile->version, "architecture",
         architecture_name(work->profile->architecture), "seed", ui_string(work->profile->seed),
-        "epoch", text_time(work->epoch, epoch), "engine", engine_name(work->disk.engine),
-        "engine_reason", work->engine_reason, "disk", manifest_plan(work->plan), "layers",
+        "epoch", text_time(work->epoch, epoch), "locked", work->lock != NULL, "engine",
+        engine_name(work->disk.engine), "engine_reason", work->engine_reason, "disk",
+        manifest_plan(work->plan), "layers",
         manifest_layers(work->stack->layers, work->stack->layer_count), "paths",
         (json_int_t)tree_paths(work->stack->tree), "bytes", (json_int_t)bytes, "boot", boot);
 }
@@ -413,6 +477,7 @@ static int print_plan(const struct work *work, struct error *err)
              architecture_name(work->profile->architecture));
     ui_print(work->ui, "seed          %s\n", work->profile->seed);
     ui_print(work->ui, "epoch         %s\n", text_time(work->epoch, epoch));
+    ui_print(work->ui, "lock          %s\n", work->lock != NULL ? "holds" : "none");
     ui_print(work->ui, "engine        %s (%s)\n", engine_name(work->disk.engine),
              work->engine_reason);
     print_partitions(work);
@@ -428,9 +493,45 @@ static int print_plan(const struct work *work, struct error *err)
 int pipeline_plan(const struct build_options *options, struct ui *ui, struct error *err)
 {
     struct work work = {.options = options, .ui = ui};
-    int result = read_profile(&work, err) < 0 || read_layers(&work, false, err) < 0
+    int result = read_profile(&work, err) < 0 || read_lock(&work, err) < 0 ||
+                         read_layers(&work, false, err) < 0
                      ? -1
                      : print_plan(&work, err);
+
+    work_done(&work);
+    return result;
+}
+
+/* --- lock, the command ------------------------------------------------------------------- */
+
+static int lock_layers(struct work *work, bool check, struct error *err)
+{
+    SCOPED(lock_freep) struct lock *before = NULL, *now = NULL;
+    SCOPED_FREE char *path = lock_path(work->options->profile);
+
+    if (read_profile(work, err) < 0 || lock_load(path, &before, err) < 0 ||
+        stack_open(work->profile, &work->stack, err) < 0) {
+        return -1;
+    }
+    ui_phase(work->ui, "reading layers", work->stack->size_bytes);
+    if (stack_scan(work->stack, NULL, NULL, show_progress, work->ui, err) < 0 ||
+        choose_epoch(work, err) < 0) {
+        return -1;
+    }
+    ui_phase_end(work->ui);
+    now = make_lock(work, path);
+    /* A new epoch changes every file's time: it stays as long as nothing brings new ones. */
+    if (before != NULL && !work->profile->has_epoch && lock_same_archives(before, now)) {
+        now->epoch = before->epoch;
+    }
+    return lock_update(before, now, check, work->ui, err);
+}
+
+int pipeline_lock(const char *profile, bool check, struct ui *ui, struct error *err)
+{
+    struct build_options options = {.profile = profile};
+    struct work work = {.options = &options, .ui = ui};
+    int result = lock_layers(&work, check, err);
 
     work_done(&work);
     return result;

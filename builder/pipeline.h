@@ -17,6 +17,7 @@ struct build_options {
     bool sync;           /* wait until it is on the disk */
     bool no_cache;       /* neither start from a cached state nor leave one */
     bool verify;         /* read cached states whole before they are used */
+    bool locked;         /* there must be a lock */
 };
 
 /* Profile to bundle. */
@@ -24,5 +25,11 @@ int pipeline_build(const struct build_options *options, struct ui *ui, struct er
 
 /* Reads profile and layers and prints what a build would do; no appliance, nothing written. */
 int pipeline_plan(const struct build_options *options, struct ui *ui, struct error *err);
+
+/*
+ * Reads profile (a path) and layers and writes the lock, where it is not up to date; with CHECK
+ * nothing is written, and a lock that is not up to date is FAIL_MISMATCH.
+ */
+int pipeline_lock(const char *profile, bool check, struct ui *ui, struct error *err);
 
 #endif

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -51,6 +52,70 @@ int file_write(const char *path, const void *data, size_t size, struct error *er
         return fail_os(err, "write '%s'", path);
     }
     return 0;
+}
+
+/* Makes PATH.partial-XXXXXX, beside what it is to replace; its name, or NULL. */
+static char *create_partial(const char *path, int *ret_fd, struct error *err)
+{
+    for (;;) {
+        SCOPED_FREE char *name = NULL;
+        unsigned number;
+        int fd;
+
+        if (getrandom(&number, sizeof(number), 0) != sizeof(number)) {
+            fail_os(err, "read random bytes");
+            return NULL;
+        }
+        name = xprintf("%s.partial-%06x", path, number & 0xffffffU);
+        fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd >= 0) {
+            *ret_fd = fd;
+            return TAKE(name);
+        }
+        if (errno != EEXIST) {
+            fail_os(err, "write '%s': create '%s'", path, name);
+            return NULL;
+        }
+    }
+}
+
+static int sync_directory_of(const char *path, struct error *err)
+{
+    SCOPED_FREE char *dir = file_dir(path);
+    SCOPED_FD int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    /* Not every file system can, and then none of its names is safer for it. */
+    if (fd < 0 || (fsync(fd) < 0 && errno != EINVAL)) {
+        return fail_os(err, "'%s' is written, but a power cut could undo that", path);
+    }
+    return 0;
+}
+
+static int write_and_rename(const char *path, const char *partial, int fd, const void *data,
+                            size_t size, struct error *err)
+{
+    if (file_write_all(fd, data, size, partial, err) < 0) {
+        return -1;
+    }
+    if (fsync(fd) < 0) {
+        return fail_os(err, "write '%s' to the disk", partial);
+    }
+    return rename(partial, path) < 0 ? fail_os(err, "rename '%s' to '%s'", partial, path) : 0;
+}
+
+int file_replace(const char *path, const void *data, size_t size, struct error *err)
+{
+    SCOPED_FD int fd = -1;
+    SCOPED_FREE char *partial = create_partial(path, &fd, err);
+
+    if (partial == NULL) {
+        return -1;
+    }
+    if (write_and_rename(path, partial, fd, data, size, err) < 0) {
+        (void)unlink(partial);
+        return -1;
+    }
+    return sync_directory_of(path, err);
 }
 
 int file_pwrite(int fd, const void *data, size_t size, uint64_t offset, const char *name,

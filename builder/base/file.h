@@ -17,6 +17,12 @@ int file_read(const char *path, size_t limit, struct buf *ret, struct error *err
  */
 int file_write(const char *path, const void *data, size_t size, struct error *err);
 
+/*
+ * Writes SIZE bytes to PATH (mode 0666 less umask) whole or not at all, and has waited for the disk
+ * when it returns 0. What was PATH before is replaced, not written to.
+ */
+int file_replace(const char *path, const void *data, size_t size, struct error *err);
+
 /* Whole transfers at an offset, repeated over short counts; NAME is for the message. */
 int file_pwrite(int fd, const void *data, size_t size, uint64_t offset, const char *name,
                 struct error *err);

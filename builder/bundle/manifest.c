@@ -16,9 +16,8 @@
 #include "base/text.h"
 #include "bundle/blocks.h"
 #include "export/export.h"
+#include "lock/lock.h"
 #include "ui/ui.h"
-
-enum { DISK_FORMAT = 1 };
 
 #define MANIFEST_NAME "manifest.json"
 #define SUMS_NAME "SHA256SUMS"
@@ -89,7 +88,7 @@ json_t *manifest_layers(struct layer *const *layers, size_t count)
         uint64_t size;
 
         layer_digest(layers[i], digest, &size);
-        json_object_set_new(object, "name", ui_string(layer_name(layers[i])));
+        json_object_set_new(object, "name", ui_string(layer_label(layers[i])));
         json_object_set_new(object, "format", json_string(layer_format(layers[i])));
         json_object_set_new(object, "sha256", hex_string(digest));
         json_object_set_new(object, "size", json_integer((json_int_t)size));

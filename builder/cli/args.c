@@ -18,7 +18,7 @@ const struct option_row common_options[] = {
 enum { COMMON_JSON, COMMON_QUIET, COMMON_VERBOSE, COMMON_COLOR, COMMON_HELP };
 
 const struct command *const commands[] = {
-    &cmd_build,      &cmd_plan,   &cmd_show, &cmd_layer_pack,
+    &cmd_build,      &cmd_plan,   &cmd_lock, &cmd_show, &cmd_layer_pack,
     &cmd_layer_show, &cmd_doctor, &cmd_help, NULL,
 };
 

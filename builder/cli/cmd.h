@@ -37,6 +37,7 @@ struct command {
 
 extern const struct command cmd_build;
 extern const struct command cmd_plan;
+extern const struct command cmd_lock;
 extern const struct command cmd_show;
 extern const struct command cmd_doctor;
 extern const struct command cmd_layer_pack;

@@ -4,7 +4,7 @@
 #include "cli/cmd.h"
 #include "pipeline.h"
 
-enum { OUTPUT, ENGINE, FORMATS, PLAN, FORCE, SYNC, NO_CACHE, VERIFY };
+enum { OUTPUT, ENGINE, FORMATS, PLAN, FORCE, SYNC, NO_CACHE, VERIFY, LOCKED };
 
 static const struct option_row options[] = {
     [OUTPUT] = {'o', "output", "DIR", "the bundle's directory (default NAME-VERSION)"},
@@ -15,6 +15,7 @@ static const struct option_row options[] = {
     [SYNC] = {0, "sync", NULL, "wait until everything is on the disk"},
     [NO_CACHE] = {0, "no-cache", NULL, "read every layer, and keep none of it for later builds"},
     [VERIFY] = {0, "verify", NULL, "digest what the cache has before using it"},
+    [LOCKED] = {0, "locked", NULL, "only with a lock beside the profile"},
     {0, NULL, NULL, NULL},
 };
 
@@ -30,6 +31,7 @@ static int run(const struct invocation *invocation, struct error *err)
         .sync = values[SYNC] != NULL,
         .no_cache = values[NO_CACHE] != NULL,
         .verify = values[VERIFY] != NULL,
+        .locked = values[LOCKED] != NULL,
     };
 
     return values[PLAN] != NULL ? pipeline_plan(&build, invocation->ui, err)

@@ -4,11 +4,12 @@
 #include "cli/cmd.h"
 #include "pipeline.h"
 
-enum { ENGINE, FORMATS };
+enum { ENGINE, FORMATS, LOCKED };
 
 static const struct option_row options[] = {
     [ENGINE] = {0, "engine", "ENGINE", "auto, native or guestfs, over the profile's"},
     [FORMATS] = {0, "formats", "LIST", "raw,qcow2: over the profile's"},
+    [LOCKED] = {0, "locked", NULL, "only with a lock beside the profile"},
     {0, NULL, NULL, NULL},
 };
 
@@ -18,6 +19,7 @@ static int run(const struct invocation *invocation, struct error *err)
         .profile = invocation->arguments[0],
         .engine = invocation->values[ENGINE],
         .formats = invocation->values[FORMATS],
+        .locked = invocation->values[LOCKED] != NULL,
     };
 
     return pipeline_plan(&build, invocation->ui, err);

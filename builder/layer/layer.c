@@ -41,6 +41,11 @@ const char *layer_name(const struct layer *layer)
     return layer->spec->name;
 }
 
+const char *layer_label(const struct layer *layer)
+{
+    return profile_layer_label(layer->spec);
+}
+
 const char *layer_format(const struct layer *layer)
 {
     return layer->ops->format;

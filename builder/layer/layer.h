@@ -35,7 +35,8 @@ int layer_open(const struct profile_layer *spec, enum architecture architecture,
 void layer_free(struct layer *layer);
 SCOPE_DEFINE(layer, layer_free)
 
-const char *layer_name(const struct layer *layer); /* for messages, borrowed */
+const char *layer_name(const struct layer *layer);  /* for messages, borrowed */
+const char *layer_label(const struct layer *layer); /* profile_layer_label's, borrowed */
 const char *
 layer_format(const struct layer *layer); /* "archive", "oci", "docker", "directory", "files" */
 unsigned layer_parts(const struct layer *layer);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is wrong with a profile, collected so that one run shows it all: yaml.c, decode.c and
- * check.c add problems and go on, profile.c turns them into one error at the end.
+ * What is wrong with a profile or a lock, collected so that one run shows it all: yaml.c, decode.c
+ * and check.c add problems and go on, profile.c and lock.c turn them into one error at the end.
  */
 #ifndef PROFILE_PROBLEM_H
 #define PROFILE_PROBLEM_H
@@ -24,9 +24,10 @@ struct problem {
     char *message;
 };
 
-/* Begins as {.path = …}. */
+/* Begins as {.path = …, .noun = …}. */
 struct problems {
-    const char *path; /* borrowed: the profile, for the messages */
+    const char *path; /* borrowed: the file, for the messages */
+    const char *noun; /* borrowed: what the file is, "profile" or "lock" */
     struct problem *items;
     size_t kept, space;
     size_t count; /* of all that were added */

@@ -146,7 +146,7 @@ int profile_parse(const char *path, const char *yaml, size_t size, struct profil
                   struct error *err)
 {
     SCOPED(profile_freep) struct profile *profile = xcalloc(1, sizeof(*profile));
-    SCOPED(problems_done) struct problems problems = {.path = path};
+    SCOPED(problems_done) struct problems problems = {.path = path, .noun = "profile"};
 
     profile->path = xstrdup(path);
     read_profile(yaml, size, profile, &problems);
@@ -173,7 +173,7 @@ int profile_load(const char *path, struct profile **ret, struct error *err)
 int profile_fail(const struct profile *profile, struct mark mark, struct error *err,
                  const char *format, ...)
 {
-    SCOPED(problems_done) struct problems problems = {.path = profile->path};
+    SCOPED(problems_done) struct problems problems = {.path = profile->path, .noun = "profile"};
     char text[4096];
     va_list args;
 
@@ -210,6 +210,11 @@ void profile_fields(profile_visit *visit, void *data)
     struct visitor visitor = {visit, data};
 
     fields_visit(&profile_shape, "", visit_field, &visitor);
+}
+
+const char *profile_layer_label(const struct profile_layer *layer)
+{
+    return layer->kind == LAYER_FILES ? "files" : layer->name;
 }
 
 const char *architecture_name(enum architecture architecture)

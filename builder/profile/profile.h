@@ -124,6 +124,12 @@ int profile_fail(const struct profile *profile, struct mark mark, struct error *
                  const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /*
+ * What lock, plan and manifest call a layer: its name, but "files" for inline files, because these
+ * say the same as long as only the lines of the profile move.
+ */
+const char *profile_layer_label(const struct profile_layer *layer);
+
+/*
  * Every key that a profile can have, in the order of the grammar, for what prints or tests the
  * documentation. Paths are like "disk.partitions[].size" and "layers[].files.PATH.mode".
  */

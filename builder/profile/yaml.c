@@ -93,7 +93,8 @@ static int check_text(const char *text, size_t size, struct problems *problems)
     size_t good;
 
     if (size > YAML_SIZE_MAX) {
-        problem_add(problems, start, "the profile is larger than %d bytes", YAML_SIZE_MAX);
+        problem_add(problems, start, "the %s is larger than %d bytes", problems->noun,
+                    YAML_SIZE_MAX);
         return -1;
     }
     good = find_bad_byte(text, size);
@@ -384,8 +385,8 @@ static int take_event(struct builder *b, const yaml_event_t *event)
         return 0;
     case YAML_DOCUMENT_START_EVENT:
         if (++b->document > 1) {
-            problem_add(b->problems, mark_of(event->start_mark),
-                        "a second document (a profile is one)");
+            problem_add(b->problems, mark_of(event->start_mark), "a second document (a %s is one)",
+                        b->problems->noun);
             return 0;
         }
         return 1;
@@ -471,7 +472,8 @@ int yaml_tree_read(const char *text, size_t size, struct yaml_tree **ret, struct
         return -1;
     }
     if (yaml->count == 0) {
-        problem_add(problems, (struct mark){.line = 1, .column = 1}, "the profile is empty");
+        problem_add(problems, (struct mark){.line = 1, .column = 1}, "the %s is empty",
+                    problems->noun);
         return -1;
     }
     *ret = TAKE(yaml);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * YAML as a tree in which every value knows its place. Only what a profile needs is let through:
+ * YAML as a tree in which every value knows its place. Only what profile and lock need is let in:
  * one document of maps, lists and scalars, each key once; no anchors, aliases, tags or merge keys,
  * and no more depth or values than a person writes. Scalars are text: nothing is guessed from how
  * they look.

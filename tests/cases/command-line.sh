@@ -6,7 +6,7 @@ expect_status 0 "$KILN" --version
 grep -qE '^kiln [0-9]+\.[0-9]+\.[0-9]+' stdout || fail "version: $(cat stdout)"
 for words in help --help -h; do
     expect_status 0 "$KILN" $words
-    expect_text stdout usage build plan show doctor 'layer pack' 'layer show' --json
+    expect_text stdout usage build plan lock show doctor 'layer pack' 'layer show' --json
     [ ! -s stderr ] || fail "help on stderr"
 done
 while read -r name _; do
@@ -17,6 +17,7 @@ while read -r name _; do
 done <<X
 build
 plan
+lock
 show
 doctor
 help

@@ -8,7 +8,7 @@ for page in "$TOP"/builder/*.pod; do
     pod2text "$page" "$(basename "$page" .pod).text"
 done
 "$KILN" help | sed -n '/^  [a-z]/s/^  \([a-z]*\( [a-z][a-z]*\)\{0,1\}\) .*/\1/p' >commands
-for name in build plan show doctor help 'layer pack' 'layer show'; do
+for name in build plan lock show doctor help 'layer pack' 'layer show'; do
     grep -qE "^$name( |\$)" commands || fail "'kiln help' does not list '$name': $(cat commands)"
 done
 "$KILN" help >overview
@@ -31,6 +31,14 @@ tr '\n' ' ' <"$TOP/builder/profile/grammar.c" | grep -oE '_fields\[\] = \{.*' |
 [ "$(wc -l <keys)" -ge 20 ] || fail "found only $(wc -l <keys) keys"
 while read -r key; do
     grep -qwF -- "$key" kiln-profile.text || fail "kiln-profile(5) says nothing about '$key'"
+done <keys
+# The lock's keys, in the same way.
+tr '\n' ' ' <"$TOP/builder/lock/lock.c" | sed 's/{ *\.name/\n&/g' | grep -F '.type = FIELD_' |
+    sed -n 's/^{ *\.name = "\([a-z0-9_]*\)".*/\1/p' | sort -u >keys
+[ "$(wc -l <keys)" -ge 8 ] || fail "found only $(wc -l <keys) keys of a lock"
+sed -n '/^LOCK/,/^BUNDLE/p' kiln.text >lock.text
+while read -r key; do
+    grep -qwF -- "$key" lock.text || fail "kiln(1) says nothing about '$key' of a lock"
 done <keys
 # And the words of it.
 for word in bios uefi ext4 xfs btrfs vfat bios-boot esp x86_64 aarch64 raw qcow2 guestfs; do

@@ -2,6 +2,7 @@
 /* Files of the host: holes, trees made and removed, and links that are not followed. */
 #undef NDEBUG
 #include <assert.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -287,9 +288,61 @@ static void paths_are_joined_and_cut(void **state)
     }
 }
 
+static unsigned entries(const char *path)
+{
+    SCOPED_DIR DIR *dir = opendir(path);
+    unsigned count = 0;
+
+    assert_non_null(dir);
+    while (readdir(dir) != NULL) {
+        count++;
+    }
+    return count - 2; /* . and .. */
+}
+
+static void a_file_is_replaced_whole(void **state)
+{
+    SCOPED(buf_done) struct buf text = {0}, linked = {0};
+    struct error err = {0};
+    mode_t mask = umask(027);
+    struct stat st;
+
+    (void)state;
+    assert_int_equal(mkdir("replace", 0755), 0);
+    write_text("replace/old", "old and longer");
+    assert_int_equal(link("replace/old", "replace/other"), 0);
+    assert_int_equal(file_replace("replace/old", "new", 3, &err), 0);
+    (void)umask(mask);
+    assert_int_equal(file_read("replace/old", 100, &text, &err), 0);
+    assert_string_equal(text.data, "new");
+    /* What it was is not written to. */
+    assert_int_equal(file_read("replace/other", 100, &linked, &err), 0);
+    assert_string_equal(linked.data, "old and longer");
+    assert_int_equal(stat("replace/old", &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0640);
+    assert_int_equal(entries("replace"), 2);
+}
+
+static void what_cannot_be_replaced_leaves_nothing(void **state)
+{
+    struct error err = {0};
+
+    (void)state;
+    assert_int_equal(mkdir("kept", 0755), 0);
+    assert_int_equal(mkdir("kept/directory", 0755), 0);
+    assert_int_equal(file_replace("kept/directory", "new", 3, &err), -1);
+    assert_non_null(strstr(err.message, "to 'kept/directory': Is a directory"));
+    assert_int_equal(entries("kept"), 1);
+    fail_clear(&err);
+    assert_int_equal(file_replace("none/file", "new", 3, &err), -1);
+    assert_non_null(strstr(err.message, "write 'none/file': create 'none/file.partial-"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_file_is_replaced_whole),
+        cmocka_unit_test(what_cannot_be_replaced_leaves_nothing),
         cmocka_unit_test(data_is_found_between_holes),
         cmocka_unit_test(a_run_begins_where_it_is_asked_for),
         cmocka_unit_test(nothing_but_a_hole_has_no_data),

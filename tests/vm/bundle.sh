@@ -54,8 +54,13 @@ expect_text stdout root ext4 tiny.tar disk.qcow2
 cp bundle/manifest.json first
 expect_status 1 "$KILN" build p.yaml -o bundle
 cmp first bundle/manifest.json || fail "the old bundle was touched"
+# From a lock: where lines of the profile moved, and in spite of the variable.
+expect_status 0 "$KILN" lock p.yaml
 mv p.yaml elsewhere.yaml
-TZ=Asia/Tokyo expect_status 0 "$KILN" build --json elsewhere.yaml -o bundle --force
+mv p.lock elsewhere.lock
+sed -i '1i # moved' elsewhere.yaml
+TZ=Asia/Tokyo SOURCE_DATE_EPOCH=1 expect_status 0 "$KILN" build --json --locked elsewhere.yaml \
+    -o bundle --force
 python3 - <<'X' || fail "another manifest, or other identifiers"
 import json
 

@@ -48,7 +48,7 @@ static int prepare(struct image *image, const char *disk, const char *files)
     if (profile_parse("t.yaml", yaml, strlen(yaml), &image->profile, &image->err) < 0 ||
         plan_make(image->profile, &image->plan, &image->err) < 0 ||
         stack_open(image->profile, &image->stack, &image->err) < 0 ||
-        stack_scan(image->stack, boot_keeps, NULL, NULL, &image->err) < 0) {
+        stack_scan(image->stack, boot_keeps, NULL, NULL, NULL, &image->err) < 0) {
         print_error("%s\n", image->err.message);
         abort();
     }
@@ -136,7 +136,7 @@ static void asks_the_grub_binary_for_its_directory(void **state)
     assert_int_equal(profile_parse("t.yaml", yaml, strlen(yaml), &image.profile, &err), 0);
     assert_int_equal(plan_make(image.profile, &image.plan, &err), 0);
     assert_int_equal(stack_open(image.profile, &image.stack, &err), 0);
-    assert_int_equal(stack_scan(image.stack, boot_keeps, NULL, NULL, &err), 0);
+    assert_int_equal(stack_scan(image.stack, boot_keeps, NULL, NULL, NULL, &err), 0);
     assert_int_equal(boot_prepare(image.profile, image.plan, image.stack, &image.boot, &err), 0);
     assert_false(image.boot->secure);
     assert_non_null(content(&image, "boot/efi/EFI/ubuntu/grub.cfg"));

@@ -13,8 +13,9 @@
 /* For -v: what of the surroundings a build depends on. No variable of these holds a secret. */
 static void say_where(struct ui *ui)
 {
-    static const char *const names[] = {"SOURCE_DATE_EPOCH", "TMPDIR",    "XDG_CACHE_HOME",
-                                        "LIBGUESTFS_",       "SUPERMIN_", "PATH"};
+    static const char *const names[] = {
+        "SOURCE_DATE_EPOCH", "TMPDIR", "XDG_CACHE_HOME", "KILN_STORE", "LIBGUESTFS_",
+        "SUPERMIN_",         "PATH"};
     SCOPED_FREE char *here = getcwd(NULL, 0);
 
     ui_detail(ui, "kiln %s, user %lu, in '%s'", KILN_VERSION, (unsigned long)geteuid(),

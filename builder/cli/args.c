@@ -18,8 +18,8 @@ const struct option_row common_options[] = {
 enum { COMMON_JSON, COMMON_QUIET, COMMON_VERBOSE, COMMON_COLOR, COMMON_HELP };
 
 const struct command *const commands[] = {
-    &cmd_build,      &cmd_plan,   &cmd_lock, &cmd_show, &cmd_layer_pack,
-    &cmd_layer_show, &cmd_doctor, &cmd_help, NULL,
+    &cmd_build,    &cmd_plan,         &cmd_lock,     &cmd_show,   &cmd_layer_pack, &cmd_layer_show,
+    &cmd_store_ls, &cmd_store_verify, &cmd_store_gc, &cmd_doctor, &cmd_help,       NULL,
 };
 
 const struct command *args_find(const char *name)
@@ -207,6 +207,19 @@ static int unknown_command(const char *word, struct error *err)
                         : fail_hint(err, "'kiln help' lists the commands");
 }
 
+/* True for the first word of names that have two. */
+static bool is_first_word(const char *word)
+{
+    size_t length = strlen(word);
+
+    for (size_t i = 0; commands[i] != NULL; i++) {
+        if (strncmp(commands[i]->name, word, length) == 0 && commands[i]->name[length] == ' ') {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The command's name is one word or two ("layer pack"). */
 static int parse_command(struct parse *parse, const char *word, struct error *err)
 {
@@ -216,10 +229,11 @@ static int parse_command(struct parse *parse, const char *word, struct error *er
     if (parse->args->command != NULL) {
         return 0;
     }
-    two = xprintf("%s %s", word, parse->at + 1 < parse->argc ? parse->argv[parse->at + 1] : "");
+    two = parse->at + 1 < parse->argc ? xprintf("%s %s", word, parse->argv[parse->at + 1])
+                                      : xstrdup(word);
     parse->args->command = args_find(two);
     if (parse->args->command == NULL) {
-        return unknown_command(strcmp(word, "layer") == 0 ? two : word, err);
+        return unknown_command(is_first_word(word) ? two : word, err);
     }
     parse->at++;
     return 0;

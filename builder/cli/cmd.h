@@ -42,6 +42,9 @@ extern const struct command cmd_show;
 extern const struct command cmd_doctor;
 extern const struct command cmd_layer_pack;
 extern const struct command cmd_layer_show;
+extern const struct command cmd_store_ls;
+extern const struct command cmd_store_verify;
+extern const struct command cmd_store_gc;
 extern const struct command cmd_help;
 
 /* All of them in the order of the overview, ended by NULL. */

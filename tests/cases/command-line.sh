@@ -22,7 +22,7 @@ show
 doctor
 help
 X
-for words in 'layer pack' 'layer show'; do
+for words in 'layer pack' 'layer show' 'store ls' 'store verify' 'store gc'; do
     # shellcheck disable=SC2086
     expect_status 0 "$KILN" help $words
     expect_text stdout "usage: kiln $words"
@@ -48,6 +48,8 @@ usage_error -o build p.yaml -o
 usage_error --color plan p.yaml --color=blue
 usage_error "no-such.yaml" plan no-such.yaml
 usage_error "unknown command 'nothing'" help nothing
+usage_error "'kiln store ls'" store l
+usage_error "unknown command 'store'" store
 
 # A result that cannot be written is a failure, not success.
 if [ -e /dev/full ]; then

@@ -8,14 +8,14 @@ for page in "$TOP"/builder/*.pod; do
     pod2text "$page" "$(basename "$page" .pod).text"
 done
 "$KILN" help | sed -n '/^  [a-z]/s/^  \([a-z]*\( [a-z][a-z]*\)\{0,1\}\) .*/\1/p' >commands
-for name in build plan lock show doctor help 'layer pack' 'layer show'; do
+for name in build plan lock show doctor help 'layer pack' 'layer show' 'store ls' 'store gc'; do
     grep -qE "^$name( |\$)" commands || fail "'kiln help' does not list '$name': $(cat commands)"
 done
 "$KILN" help >overview
 sed -n 's/^  \([a-z]\{1,\}\( [a-z]\{1,\}\)\{0,1\}\) .*/\1/p' overview | sed 's/ *$//' |
     while read -r first second; do
         command=$first
-        [ "$first" != layer ] || command="layer $second"
+        case $first in layer | store) command="$first $second" ;; esac
         expect_text kiln.text "kiln $command"
         # shellcheck disable=SC2086
         "$KILN" help $command >help.text

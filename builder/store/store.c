@@ -10,7 +10,11 @@
 #include "base/partial.h"
 #include "store/store_internal.h"
 
-enum { BOOT_ID_MAX = 256, LEFT_SECONDS = 60 /* an unfinished file that nobody writes any more */ };
+enum {
+    BOOT_ID_MAX = 256,
+    LEFT_SECONDS = 60,           /* an unfinished file that nobody writes any more */
+    DIGEST_SECONDS = 30 * 86400, /* a digest that nobody asks for: its file, or boot, is gone */
+};
 
 const char *store_kind_name(enum store_kind kind)
 {
@@ -146,6 +150,13 @@ bool store_is_damage(const struct error *err)
     return err->kind == FAIL_ERROR && err->os != EMFILE && err->os != ENFILE && err->os != ENOMEM;
 }
 
+bool store_is_key(const char *name)
+{
+    uint8_t digest[HASH_SIZE];
+
+    return name[strcspn(name, "ABCDEF")] == '\0' && hash_parse(name, digest);
+}
+
 uint64_t store_allocated(const struct stat *st)
 {
     return st->st_blocks > 0 ? (uint64_t)st->st_blocks * 512 : 1;
@@ -169,22 +180,33 @@ uint64_t store_allocated_in(const char *path)
 }
 
 /* Files are written at once, so their age tells which were left. */
-static int sweep_files(const char *path, struct error *err)
+static bool is_left(enum store_kind kind, const char *name, const char *path)
 {
-    SCOPED_DIR DIR *dir = opendir(path);
     int64_t now = store_now().tv_sec;
+    struct stat st;
+
+    if (lstat(path, &st) < 0 || !S_ISREG(st.st_mode)) {
+        return false;
+    }
+    if (partial_is_name(name, NULL)) {
+        return st.st_mtime <= now - LEFT_SECONDS;
+    }
+    return kind == STORE_DIGESTS && store_is_key(name) && st.st_mtime <= now - DIGEST_SECONDS;
+}
+
+static int sweep_files(const struct store *store, enum store_kind kind, struct error *err)
+{
+    SCOPED_DIR DIR *dir = opendir(store->dirs[kind]);
     struct dirent *entry;
 
     if (dir == NULL) {
-        return fail_os(err, "open directory '%s'", path);
+        return fail_os(err, "open directory '%s'", store->dirs[kind]);
     }
     while ((entry = readdir(dir)) != NULL) {
-        SCOPED_FREE char *name = file_join(path, entry->d_name);
-        struct stat st;
+        SCOPED_FREE char *path = file_join(store->dirs[kind], entry->d_name);
 
-        if (partial_is_name(entry->d_name, NULL) && lstat(name, &st) == 0 && S_ISREG(st.st_mode) &&
-            st.st_mtime <= now - LEFT_SECONDS && unlink(name) < 0 && errno != ENOENT) {
-            return fail_os(err, "remove '%s'", name);
+        if (is_left(kind, entry->d_name, path) && unlink(path) < 0 && errno != ENOENT) {
+            return fail_os(err, "remove '%s'", path);
         }
     }
     return 0;
@@ -193,7 +215,7 @@ static int sweep_files(const char *path, struct error *err)
 int store_sweep(const struct store *store, struct error *err)
 {
     for (int kind = 0; kind < STORE_KINDS; kind++) {
-        if (kind != STORE_STATES && sweep_files(store->dirs[kind], err) < 0) {
+        if (kind != STORE_STATES && sweep_files(store, (enum store_kind)kind, err) < 0) {
             return -1;
         }
     }

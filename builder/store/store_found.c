@@ -12,7 +12,12 @@
 #include "base/stop.h"
 #include "store/store_internal.h"
 
-enum { READ_SIZE = 1 << 20, ATTEMPTS = 5 /* to lock what others remove and make again */ };
+enum {
+    READ_SIZE = 1 << 20,
+    ATTEMPTS = 5,  /* to lock what others remove and make again */
+    PATIENCE = 50, /* times to ask for a lock whose holder is about to let go */
+    PAUSE_NS = 10000000,
+};
 
 struct store_found {
     int dir, lock;
@@ -90,6 +95,26 @@ static int lock_state(const char *path, int operation, struct store_found *found
         }
     }
     close_place(found);
+    return 0;
+}
+
+/*
+ * For reading. Whoever commits or removes the state holds the lock alone for a moment; if he is
+ * stopped in it, the state is as good as not there.
+ */
+static int lock_shared(const char *path, struct store_found *found, struct error *err)
+{
+    static const struct timespec pause = {.tv_nsec = PAUSE_NS};
+
+    for (int attempt = 0; attempt < PATIENCE; attempt++) {
+        int result = lock_state(path, LOCK_SH | LOCK_NB, found, err);
+
+        if (result >= 0 || err->os != EWOULDBLOCK) {
+            return result;
+        }
+        fail_clear(err);
+        (void)nanosleep(&pause, NULL);
+    }
     return 0;
 }
 
@@ -254,7 +279,7 @@ int state_open(const struct store *store, const char *key, bool verify, struct s
     SCOPED_FREE char *path = file_join(store->dirs[STORE_STATES], key);
     SCOPED(store_releasep) struct store_found *found = found_new();
     struct error ignored = {0};
-    int result = lock_state(path, LOCK_SH, found, err);
+    int result = lock_shared(path, found, err);
 
     if (result > 0 && check_state(found, key, verify, err) == 0) {
         *ret = TAKE(found);

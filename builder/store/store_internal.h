@@ -23,7 +23,10 @@ char *store_boot_id(void);
 /* Now, finer than the kernel stamps files: it tells which of two was used later. */
 struct timespec store_now(void);
 
-/* Removes what killed processes left. */
+/* True for the names that entries have. Others are not the store's, to show or to remove. */
+bool store_is_key(const char *name);
+
+/* Removes what killed processes left, and digests not asked for in a month. */
 int store_sweep(const struct store *store, struct error *err);
 
 /* A file that begins with a digest over its kind, key (hex) and content. */

@@ -15,14 +15,6 @@ enum { PIECE_LIMIT = 256 << 20 };
 
 /* ---- listing ---- */
 
-/* Only names that kiln gives: others are not its own, to show or to remove. */
-static bool is_key(const char *name)
-{
-    uint8_t digest[HASH_SIZE];
-
-    return name[strcspn(name, "ABCDEF")] == '\0' && hash_parse(name, digest);
-}
-
 static void read_group(const char *path, struct store_item *item)
 {
     SCOPED_FD int dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -71,7 +63,7 @@ static int list_kind(const struct store *store, enum store_kind kind, struct sto
         SCOPED_FREE char *path = file_join(store->dirs[kind], entry->d_name);
         struct store_item item = {.kind = kind};
 
-        if (is_key(entry->d_name)) {
+        if (store_is_key(entry->d_name)) {
             memcpy(item.key, entry->d_name, sizeof(item.key));
             if (read_item(path, &item)) {
                 grow(&ret->items, ret->count, &ret->space, sizeof(*ret->items));

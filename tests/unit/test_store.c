@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -304,6 +305,29 @@ static void unfinished_pieces_are_swept_when_they_are_old(void **state)
     assert_false(file_exists(left));
     assert_true(file_exists(young));
     assert_true(file_exists(other));
+}
+
+static void digests_that_nobody_asks_for_are_swept(void **state)
+{
+    const struct place *place = *state;
+    SCOPED_FREE char *digest = path_of(place, STORE_DIGESTS, 1, NULL);
+    SCOPED_FREE char *core = path_of(place, STORE_CORES, 1, NULL);
+    SCOPED(buf_done) struct buf data = {0};
+    struct timespec old[2] = {{0, 0}, {0, 0}};
+    struct error err = {0};
+
+    old[0].tv_sec = old[1].tv_sec = time(NULL) - 31LL * 86400;
+    assert_int_equal(store_put(place->store, STORE_CORES, key_of(1), "core", 4, &err), 0);
+    assert_int_equal(store_put(place->store, STORE_DIGESTS, key_of(1), "digest", 6, &err), 0);
+    assert_int_equal(utimensat(AT_FDCWD, core, old, 0), 0);
+    assert_int_equal(utimensat(AT_FDCWD, digest, old, 0), 0);
+    assert_true(store_get(place->store, STORE_DIGESTS, key_of(1), 100, &data));
+    assert_int_equal(store_sweep(place->store, &err), 0);
+    assert_true(file_exists(digest));
+    assert_int_equal(utimensat(AT_FDCWD, digest, old, 0), 0);
+    assert_int_equal(store_sweep(place->store, &err), 0);
+    assert_false(file_exists(digest));
+    assert_true(file_exists(core));
 }
 
 /* ---- digests of files ---- */
@@ -824,6 +848,21 @@ static void a_state_in_use_stays(void **state)
     assert_int_equal(look(place, 1, false), 0);
 }
 
+/* Somebody who has the lock alone and does not let go must not hang a build. */
+static void a_state_that_stays_locked_is_not_there(void **state)
+{
+    const struct place *place = *state;
+    SCOPED_FREE char *lock = path_of(place, STORE_STATES, 1, PARTIAL_LOCK);
+    SCOPED_FD int fd = -1;
+
+    must_save(place, 1, "web");
+    fd = open(lock, O_RDWR | O_CLOEXEC);
+    assert_int_equal(partial_flock(fd, LOCK_EX), 0);
+    assert_int_equal(look(place, 1, false), 0);
+    assert_int_equal(partial_flock(fd, LOCK_UN), 0);
+    assert_int_equal(look(place, 1, false), 1);
+}
+
 static void only_names_of_its_own_are_listed_and_removed(void **state)
 {
     const struct place *place = *state;
@@ -908,16 +947,23 @@ static void several_at_once_never_see_a_wrong_state(void **state)
     assert_in_range(entries(place, STORE_STATES), 1, STORE_STATES_PER_GROUP + 1);
 }
 
+static unsigned number_from(const char *variable, unsigned otherwise)
+{
+    const char *text = getenv(variable);
+
+    return text != NULL ? (unsigned)strtoul(text, NULL, 10) : otherwise;
+}
+
 static void killed_at_any_moment_it_leaves_nothing_wrong(void **state)
 {
-    enum { KILLS = 60, KEYS = 4 };
+    enum { KEYS = 4 };
     const struct place *place = *state;
-    const char *text = getenv("KILN_TEST_SEED");
-    unsigned seed = text != NULL ? (unsigned)strtoul(text, NULL, 10) : (unsigned)getpid();
+    unsigned seed = number_from("KILN_TEST_SEED", (unsigned)getpid());
+    unsigned kills = number_from("KILN_TEST_KILLS", 40);
 
-    print_message("seed %u\n", seed);
+    print_message("KILN_TEST_SEED=%u KILN_TEST_KILLS=%u\n", seed, kills);
     srandom(seed);
-    for (unsigned i = 0; i < KILLS; i++) {
+    for (unsigned i = 0; i < kills; i++) {
         pid_t pid = fork();
         int status;
 
@@ -944,6 +990,7 @@ int main(void)
         TEST(a_damaged_piece_is_not_there),
         TEST(what_does_not_fit_leaves_nothing),
         TEST(unfinished_pieces_are_swept_when_they_are_old),
+        TEST(digests_that_nobody_asks_for_are_swept),
         TEST(digests_are_remembered_of_files_at_rest),
         TEST(a_file_from_the_future_is_never_at_rest),
         TEST(a_state_comes_back_as_it_was),
@@ -956,6 +1003,7 @@ int main(void)
         TEST(two_states_of_a_group_are_kept),
         TEST(what_is_above_the_size_goes_by_last_use),
         TEST(a_state_in_use_stays),
+        TEST(a_state_that_stays_locked_is_not_there),
         TEST(only_names_of_its_own_are_listed_and_removed),
         TEST(several_at_once_never_see_a_wrong_state),
         TEST(killed_at_any_moment_it_leaves_nothing_wrong),

@@ -310,12 +310,21 @@ static int write_formats(struct work *work, struct error *err)
     for (const struct export_format *format = export_formats; format->name != NULL; format++) {
         SCOPED_FREE char *path = bundle_file(work->bundle, format->file);
         SCOPED_FREE char *phase = xprintf("writing %s", format->file);
+        struct export_job job = {.profile = work->profile,
+                                 .raw = work->raw,
+                                 .path = path,
+                                 .progress = show_bytes,
+                                 .data = work->ui};
+        uint64_t data_bytes;
 
         if ((work->profile->formats & format->bit) == 0 || format->write == NULL) {
             continue;
         }
-        ui_phase(work->ui, phase, 0);
-        if (format->write(work->raw, path, err) < 0 || stop_check(err) < 0) {
+        if (export_data_bytes(work->raw, &data_bytes, err) < 0) {
+            return -1;
+        }
+        ui_phase(work->ui, phase, data_bytes);
+        if (format->write(&job, err) < 0 || stop_check(err) < 0) {
             return -1;
         }
         ui_phase_end(work->ui);

@@ -147,23 +147,20 @@ static json_t *head_json(const struct manifest *manifest)
 }
 
 /* What compressed the formats asked for: their bytes are the same for the same one only. */
-static int formats_json(unsigned formats, json_t **ret, struct error *err)
+static json_t *formats_json(const struct profile *profile)
 {
-    SCOPED(json_decrefp) json_t *object = json_object();
+    json_t *object = json_object();
 
     for (const struct export_format *row = export_formats; row->name != NULL; row++) {
         SCOPED_FREE char *maker = NULL;
 
-        if ((formats & row->bit) == 0) {
+        if ((profile->formats & row->bit) == 0) {
             continue;
         }
-        if (row->maker != NULL && row->maker(&maker, err) < 0) {
-            return -1;
-        }
+        maker = row->maker != NULL ? row->maker(profile) : NULL;
         json_object_set_new(object, row->name, maker != NULL ? ui_string(maker) : json_null());
     }
-    *ret = TAKE(object);
-    return 0;
+    return object;
 }
 
 /* ---- the files of a bundle ---- */
@@ -301,10 +298,7 @@ int manifest_write(const struct manifest *manifest, const char *dir, struct erro
     SCOPED(buf_done) struct buf buf = {0};
     json_t *part = NULL;
 
-    if (formats_json(manifest->profile->formats, &part, err) < 0) {
-        return -1;
-    }
-    json_object_set_new(object, "formats", part);
+    json_object_set_new(object, "formats", formats_json(manifest->profile));
     if (files_json(dir, &part, err) < 0) {
         return -1;
     }

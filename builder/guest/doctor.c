@@ -17,6 +17,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 #include <yaml.h>
+#include <zlib.h>
 #include <zstd.h>
 
 #include "base/buf.h"
@@ -226,6 +227,7 @@ static void look_at_libraries(struct list *list, guestfs_h *handle)
         xstrdup(text_starts(archive, "libarchive ") ? archive + strlen("libarchive ") : archive),
         NULL);
     add(list, "libyaml", DOCTOR_OK, xstrdup(yaml_get_version_string()), NULL);
+    add(list, "zlib", DOCTOR_OK, xstrdup(zlibVersion()), NULL);
     add(list, "zstd", DOCTOR_OK, xstrdup(ZSTD_versionString()), NULL);
     add(list, "jansson", DOCTOR_OK, xstrdup(jansson_version_str()), NULL);
     add(list, "OpenSSL", DOCTOR_OK, xstrdup(OpenSSL_version(OPENSSL_VERSION_STRING)), NULL);
@@ -266,7 +268,6 @@ static void look_at_programs(struct list *list, const char *machine)
 
     look_at_program(list, arm ? "qemu-system-aarch64" : "qemu-system-x86_64", "--version",
                     DOCTOR_MISSING, arm ? "qemu-system-arm" : "qemu-system-x86");
-    look_at_program(list, "qemu-img", "--version", DOCTOR_MISSING, "qemu-utils");
     look_at_program(list, "supermin", "--version", DOCTOR_MISSING, "supermin");
     /* -V writes to stderr */
     look_at_program(list, "mke2fs", NULL, DOCTOR_MISSING, "e2fsprogs");

@@ -344,6 +344,21 @@ static void check_firmware(const struct profile *profile, const struct node *dis
     }
 }
 
+/* The default formats have qcow2; a list may be without. */
+static void check_compression(const struct profile *profile, const struct node *disk,
+                              struct problems *problems)
+{
+    const struct node *compression = node_find(disk, "qcow2_compression");
+    const struct node *formats = node_find(disk, "formats");
+
+    if (compression != NULL && formats != NULL && !formats->bad && profile->formats != 0 &&
+        (profile->formats & FORMAT_QCOW2) == 0) {
+        problem_add(problems, compression->mark,
+                    "'qcow2_compression' is for qcow2, which 'formats' does not list (at %s)",
+                    PLACE(problems, formats->mark));
+    }
+}
+
 void check_disk(const struct profile *profile, const struct node *root, struct problems *problems)
 {
     const struct node *disk = node_find(root, "disk"), *firmware, *partitions;
@@ -354,6 +369,7 @@ void check_disk(const struct profile *profile, const struct node *root, struct p
     if (profile->disk_size_bytes > DISK_MAX) {
         problem_add(problems, profile->disk_size_mark, "size: more than 64TiB");
     }
+    check_compression(profile, disk, problems);
     check_firmware(profile, disk, problems);
     firmware = node_find(disk, "firmware");
     partitions = node_find(disk, "partitions");

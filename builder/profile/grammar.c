@@ -30,6 +30,14 @@ static const struct word format_words[] = {
     {.name = NULL},
 };
 
+static const struct word compression_words[] = {
+    {.name = "zlib", .value = COMPRESSION_ZLIB},
+    {.name = "zstd", .value = COMPRESSION_ZSTD},
+    {.name = "deflate", .instead = "zlib"},
+    {.name = "gzip", .instead = "zlib"},
+    {.name = NULL},
+};
+
 static const struct word firmware_words[] = {
     {.name = "bios", .value = FIRMWARE_BIOS},
     {.name = "uefi", .value = FIRMWARE_UEFI},
@@ -412,6 +420,12 @@ static const struct field disk_fields[] = {
      .words = format_words,
      .standard = "[raw, qcow2]",
      .help = "the disk files to write; disk.raw is always there"},
+    {.name = "qcow2_compression",
+     .type = FIELD_WORD,
+     .value = PLACE_OF(struct profile, qcow2_compression),
+     .words = compression_words,
+     .standard = "zlib",
+     .help = "zlib, which every QEMU reads, or zstd, smaller and sooner read, from QEMU 5.1 on"},
     {.name = "firmware",
      .type = FIELD_WORDS,
      .value = PLACE_OF(struct profile, firmware),

@@ -24,6 +24,7 @@ enum architecture { ARCH_X86_64, ARCH_AARCH64 };
 enum engine_kind { ENGINE_AUTO, ENGINE_NATIVE, ENGINE_GUESTFS };
 enum format { FORMAT_RAW = 1, FORMAT_QCOW2 = 2 };       /* bits */
 enum firmware { FIRMWARE_BIOS = 1, FIRMWARE_UEFI = 2 }; /* bits; 0: the disk need not boot */
+enum compression { COMPRESSION_ZLIB, COMPRESSION_ZSTD };
 enum filesystem { FS_NONE, FS_EXT4, FS_XFS, FS_BTRFS, FS_VFAT };
 enum partition_type { PART_BIOS_BOOT, PART_ESP, PART_ROOT, PART_DATA };
 enum layer_kind { LAYER_ARCHIVE, LAYER_DIRECTORY, LAYER_FILES };
@@ -96,8 +97,9 @@ struct profile {
     uint64_t disk_size_bytes; /* whole GiB */
     bool disk_size_rounded;   /* the profile's was not: say so */
     struct mark disk_size_mark;
-    uint32_t inodes;   /* of the root file system; 0: mke2fs's ratio */
-    unsigned formats;  /* enum format bits */
+    uint32_t inodes;  /* of the root file system; 0: mke2fs's ratio */
+    unsigned formats; /* enum format bits */
+    enum compression qcow2_compression;
     unsigned firmware; /* enum firmware bits */
     struct mark firmware_mark;
     char *kernel_command_line;

@@ -305,6 +305,7 @@ static const char full[] =
     "  firmware: [uefi, bios]\n"
     "  kernel_command_line: console=ttyS0,115200n8 net.ifnames=0\n"
     "  engine: guestfs\n"
+    "  qcow2_compression: zstd\n"
     "  partitions:\n"
     "    - {name: bios, type: bios-boot, size: 1MiB}\n"
     "    - {name: esp, type: esp, filesystem: vfat, size: 34MiB, mount: /efi}\n"
@@ -333,6 +334,7 @@ static void check_full_top(const struct profile *profile, const char *path)
     assert_mark(profile->firmware_mark, 27, 13);
     assert_string_equal(profile->kernel_command_line, "console=ttyS0,115200n8 net.ifnames=0");
     assert_int_equal(profile->engine, ENGINE_GUESTFS);
+    assert_int_equal(profile->qcow2_compression, COMPRESSION_ZSTD);
 }
 
 static void check_full_sources(const struct profile *profile, const struct scratch *scratch)
@@ -452,9 +454,9 @@ static void a_full_profile_is_decoded_field_by_field(void **state)
     check_full_sources(profile, &scratch);
     check_full_files(&profile->layers[2]);
     check_partitions(profile, expect, COUNT(expect));
-    assert_mark(profile->partitions[1].mark, 32, 7);
-    assert_mark(profile->partitions[1].size_mark, 32, 54);
-    assert_mark(profile->partitions[1].mount_mark, 32, 68);
+    assert_mark(profile->partitions[1].mark, 33, 7);
+    assert_mark(profile->partitions[1].size_mark, 33, 54);
+    assert_mark(profile->partitions[1].mount_mark, 33, 68);
     scratch_done(&scratch);
 }
 
@@ -482,6 +484,7 @@ static void what_is_left_out_has_its_default(void **state)
     assert_int_equal(profile->firmware_mark.line, 0);
     assert_string_equal(profile->kernel_command_line, "console=tty0 console=ttyS0");
     assert_int_equal(profile->engine, ENGINE_AUTO);
+    assert_int_equal(profile->qcow2_compression, COMPRESSION_ZLIB);
     assert_string_equal(profile->layers[0].to, "/");
     check_partitions(profile, expect, COUNT(expect));
 }

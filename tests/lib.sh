@@ -113,7 +113,7 @@ pack()
 }
 
 # make_profile FILE LAYER...: a disk with a root partition only, which need not boot. A LAYER is
-# what follows the "- " in the profile; DISK, where set, is one more line for "disk:".
+# what follows the "- " in the profile; ENGINE and DISK, where set, are more lines for "disk:".
 make_profile()
 {
     local file=$1 layer
@@ -127,6 +127,7 @@ make_profile()
         printf 'disk:\n  size: 1GiB\n  firmware: []\n  formats: [%s]\n' "${FORMATS-raw}"
         printf '  partitions:\n    - {name: root, type: root, filesystem: %s, ' "${FILESYSTEM-ext4}"
         printf 'size: rest, mount: /}\n'
+        [ -z "${ENGINE-}" ] || printf '  engine: %s\n' "$ENGINE"
         [ -z "${DISK-}" ] || printf '  %s\n' "$DISK"
     } >"$file"
 }

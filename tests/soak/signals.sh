@@ -4,7 +4,7 @@
 source "$TOP/tests/lib.sh"
 source "$TOP/tests/lib/signals.sh"
 make_layer tiny.tar
-make_profile p.yaml 'archive: tiny.tar'
+ENGINE=guestfs make_profile p.yaml 'archive: tiny.tar'
 start=$SECONDS
 expect_status 0 "$KILN" build p.yaml -o bundle
 signals 40 $((SECONDS - start + 1))

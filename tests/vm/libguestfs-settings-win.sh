@@ -4,7 +4,7 @@
 # tried, told or remembered.
 source "$TOP/tests/lib.sh"
 make_layer tiny.tar
-make_profile p.yaml 'archive: tiny.tar'
+ENGINE=guestfs make_profile p.yaml 'archive: tiny.tar'
 export XDG_CACHE_HOME=$PWD/cache
 # Emulation works everywhere, so this must whatever KVM does here.
 LIBGUESTFS_BACKEND_SETTINGS=force_tcg expect_status 0 "$KILN" build p.yaml -o one

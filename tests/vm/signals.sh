@@ -8,7 +8,7 @@ source "$TOP/tests/lib/signals.sh"
 mkdir tree
 head -c 40M /dev/urandom >tree/random
 tar -C tree -cf tiny.tar .
-FORMATS='raw, qcow2' make_profile p.yaml 'archive: tiny.tar'
+ENGINE=guestfs FORMATS='raw, qcow2' make_profile p.yaml 'archive: tiny.tar'
 before=$(sockets)
 
 # What qemu would leave in shared directories if it were killed at the wrong moment lies in the

@@ -56,7 +56,7 @@ int state_remove(const struct store *store, const char *key, struct error *err);
 /* What a file takes on the disk, in bytes, never nothing. */
 uint64_t store_allocated(const struct stat *st);
 
-/* The same of the files in a directory. */
-uint64_t store_allocated_in(const char *dir);
+/* The same of the files in the directory PATH. */
+uint64_t store_allocated_in(const char *path);
 
 #endif

@@ -1,22 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 # timeout: 2400
 # The demo image reaches a login prompt on the serial console: SeaBIOS, OVMF and OVMF with Secure
-# Boot enforcing, from raw and from qcow2.
+# Boot enforcing, from raw and from qcow2, written by engine native; from raw by engine guestfs. On a
+# disk that was enlarged the root file system grows at the first boot.
 source "$TOP/tests/lib.sh"
 source "$TOP/tests/lib/boot.sh"
 need qemu-system-x86_64 mcopy
 [ -e "$LAYERS/debian-12.tar.zst" ] || skip "no base layer: make base"
 expect_status 0 "$KILN" build "$TOP/profiles/demo.yaml" -o demo
 cat stderr
+[ "$(python3 -c 'import json; print(json.load(open("demo/manifest.json"))["engine"]["name"])')" = native ] ||
+    fail "the demo is not made by engine native"
+expect_status 0 "$KILN" build "$TOP/profiles/demo.yaml" -o guestfs --engine guestfs --formats raw
+cat stderr
+cp --sparse=always demo/disk.raw grown.raw
+truncate -s 6G grown.raw
 (cd demo && sha256sum -c --quiet SHA256SUMS) || fail "SHA256SUMS does not hold"
-before=$(stat -c '%Y %s' demo/disk.raw demo/disk.qcow2)
+before=$(stat -c '%Y %s' demo/disk.raw demo/disk.qcow2 guestfs/disk.raw)
 
-jobs=()
+jobs=(raw=grown.raw=bios)
 for firmware in bios uefi secure; do
-    jobs+=("raw=demo/disk.raw=$firmware" "qcow2=demo/disk.qcow2=$firmware")
+    jobs+=("qcow2=demo/disk.qcow2=$firmware" "raw=guestfs/disk.raw=$firmware")
+    [ "$firmware" = bios ] || jobs+=("raw=demo/disk.raw=$firmware")
 done
 boot_all "${jobs[@]}" || fail "not all of them booted"
-[ "$(stat -c '%Y %s' demo/disk.raw demo/disk.qcow2)" = "$before" ] || fail "booting changed the disk"
+[ "$(stat -c '%Y %s' demo/disk.raw demo/disk.qcow2 guestfs/disk.raw)" = "$before" ] || fail "booting changed the disk"
 
 # That Secure Boot enforces anything: with one byte of the loader's code changed it must not start,
 # while without Secure Boot nobody looks at signatures.

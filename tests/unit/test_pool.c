@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -32,9 +33,11 @@ struct line {
     int count;
     int fill_fails, work_fails, take_fails, stop_at;
     unsigned threads;
+    bool slow;         /* all items take long */
     int filled, taken; /* by one thread only: the sanitizers would tell */
     int most_waiting;
-    atomic_int worked;
+    atomic_int worked, begun_late;
+    atomic_bool failing; /* take has failed, or is about to */
     atomic_bool busy[THREADS_MOST];
     atomic_bool broken; /* what must not be was seen */
 };
@@ -68,7 +71,11 @@ static int square(void *data, unsigned thread, void *item_, struct error *err)
         atomic_store(&line->broken, true);
         return fail(err, FAIL_ERROR, "thread %u is not one of its own", thread);
     }
-    (void)usleep(item->number % 7 == 0 ? 2000 : 50);
+    if (atomic_load(&line->failing)) {
+        (void)atomic_fetch_add(&line->begun_late, 1);
+        (void)usleep(200000);
+    }
+    (void)usleep(line->slow || item->number % 7 == 0 ? 2000 : 50);
     item->squared = item->number * item->number;
     (void)atomic_fetch_add(&line->worked, 1);
     atomic_store(&line->busy[thread], false);
@@ -86,6 +93,7 @@ static int take(void *data, void *item_, struct error *err)
     assert_int_equal(item->number, line->taken);
     assert_int_equal(item->squared, item->number * item->number);
     if (line->taken == line->take_fails) {
+        atomic_store(&line->failing, true);
         return fail(err, FAIL_ERROR, "take %d", line->taken);
     }
     if (line->taken == line->stop_at) {
@@ -208,6 +216,20 @@ static void an_error_ends_it(void **state)
     }
 }
 
+/* Of the seven items that wait a thread may have begun one, and another before it hears of it. */
+static void nothing_is_begun_after_an_error(void **state)
+{
+    struct line line = line_of(100);
+    struct error err = {0};
+
+    (void)state;
+    line.take_fails = 0;
+    line.slow = true;
+    assert_int_equal(run(&line, 2, &err), -1);
+    assert_in_range(atomic_load(&line.begun_late), 0, 2);
+    assert_in_range(line.filled, 1, 8);
+}
+
 /* From the 43rd on all fail; 49 and others are ready before 42 is. */
 static void the_first_error_in_the_order_of_items_is_told(void **state)
 {
@@ -282,6 +304,7 @@ int main(void)
         cmocka_unit_test(few_items_wait),
         cmocka_unit_test(threads_work_side_by_side),
         cmocka_unit_test(an_error_ends_it),
+        cmocka_unit_test(nothing_is_begun_after_an_error),
         cmocka_unit_test(the_first_error_in_the_order_of_items_is_told),
         cmocka_unit_test(an_interrupt_ends_it),
         cmocka_unit_test(cpus_are_those_allowed),

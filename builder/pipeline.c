@@ -134,7 +134,9 @@ static int read_profile(struct work *work, struct error *err)
         ui_note(work->ui, "disk size rounded up to %s: clouds want whole GiB",
                 text_size(work->profile->disk_size_bytes, size));
     }
-    work->disk.engine = disk_choose_engine(work->profile, &work->engine_reason);
+    if (disk_choose_engine(work->profile, &work->disk.engine, &work->engine_reason, err) < 0) {
+        return -1;
+    }
     return plan_make(work->profile, &work->plan, err);
 }
 

@@ -62,22 +62,37 @@ static const char *inside(const struct plan_partition *home, const char *path)
 
 static const struct engine_ops *const engines[] = {&engine_native, &engine_guestfs};
 
-enum engine_kind disk_choose_engine(const struct profile *profile, const char **ret_reason)
+/* The first partition that only the appliance can fill, or NULL. */
+static const struct profile_partition *needs_appliance(const struct profile *profile)
 {
-    if (profile->engine != ENGINE_AUTO) {
-        *ret_reason = "asked for";
-        return profile->engine;
-    }
     for (size_t i = 0; i < profile->partition_count; i++) {
         enum filesystem filesystem = profile->partitions[i].filesystem;
 
         if (filesystem == FS_XFS || filesystem == FS_BTRFS) {
-            *ret_reason = filesystem == FS_XFS ? "auto: xfs needs it" : "auto: btrfs needs it";
-            return ENGINE_GUESTFS;
+            return &profile->partitions[i];
         }
     }
-    *ret_reason = "auto: every file system is ext4 or vfat";
-    return ENGINE_NATIVE;
+    return NULL;
+}
+
+int disk_choose_engine(const struct profile *profile, enum engine_kind *ret,
+                       const char **ret_reason, struct error *err)
+{
+    const struct profile_partition *other = needs_appliance(profile);
+
+    if (profile->engine == ENGINE_NATIVE && other != NULL) {
+        profile_fail(profile, other->mark, err, "partition '%s': engine 'native' does not know %s",
+                     other->name, filesystem_name(other->filesystem));
+        return fail_hint(err, "leave 'engine' out, or say 'guestfs'");
+    }
+    *ret = profile->engine != ENGINE_AUTO ? profile->engine
+           : other != NULL                ? ENGINE_GUESTFS
+                                          : ENGINE_NATIVE;
+    *ret_reason = profile->engine != ENGINE_AUTO ? "asked for"
+                  : other == NULL                ? "auto: every file system is ext4 or vfat"
+                  : other->filesystem == FS_XFS  ? "auto: for xfs"
+                                                 : "auto: for btrfs";
+    return 0;
 }
 
 static const struct engine_ops *find_engine(enum engine_kind kind)

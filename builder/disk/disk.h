@@ -33,8 +33,12 @@ struct disk {
     bool verify_cache;   /* read all of a state before it is used */
 };
 
-/* The engine that PROFILE gets, and in *RET_REASON (static) why. */
-enum engine_kind disk_choose_engine(const struct profile *profile, const char **ret_reason);
+/*
+ * The engine that PROFILE gets, and in *RET_REASON (static) why. One that is asked for and does not
+ * know a file system of the profile is FAIL_USAGE.
+ */
+int disk_choose_engine(const struct profile *profile, enum engine_kind *ret,
+                       const char **ret_reason, struct error *err);
 
 /*
  * The partition NODE lives on (never NULL: the root is one); its path, as node_path gives it, is

@@ -348,6 +348,7 @@ static int write_indexes(struct work *work, struct error *err)
         .epoch = work->epoch,
         .paths = tree_paths(work->stack->tree),
         .engine = engine_name(work->disk.engine),
+        .engine_reason = work->engine_reason,
         .engine_detail = work->engine_detail,
         .boot = work->boot->bios || work->boot->uefi ? boot : NULL,
         .kernel = work->boot->kernel,

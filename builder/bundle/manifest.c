@@ -126,6 +126,7 @@ static json_t *head_json(const struct manifest *manifest)
     json_object_set_new(disk, "digest", hex_string(manifest->disk_digest));
     json_object_set_new(disk, "block_size", json_integer(BLOCK_SIZE));
     set_text(engine, "name", manifest->engine);
+    set_text(engine, "reason", manifest->engine_reason);
     set_text(engine, "detail", manifest->engine_detail);
 
     json_object_set_new(object, "kiln", json_string(KILN_VERSION));

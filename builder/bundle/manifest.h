@@ -22,6 +22,7 @@ struct manifest {
     int64_t epoch;
     size_t paths;              /* of the image */
     const char *engine;        /* "guestfs" */
+    const char *engine_reason; /* why this one: "asked for" */
     const char *engine_detail; /* "libguestfs 1.48.6, appliance kernel 6.1.0-…" */
     const char *boot; /* a line on how it boots ("GRUB, BIOS and UEFI (signed shim)"), NULL: not */
     const char *kernel; /* path of the kernel in the image, or NULL */

@@ -84,7 +84,8 @@ static int run(const struct invocation *invocation, struct error *err)
              text(manifest, "architecture"));
     ui_print(ui, "seed          %s\n", text(manifest, "seed"));
     ui_print(ui, "epoch         %s\n", text(manifest, "epoch"));
-    ui_print(ui, "engine        %s (%s)\n", text(engine, "name"), text(engine, "detail"));
+    ui_print(ui, "engine        %s (%s; %s)\n", text(engine, "name"), text(engine, "reason"),
+             text(engine, "detail"));
     ui_print(ui, "boot          %s\n", text(manifest, "boot"));
     ui_print(ui, "disk digest   %s\n", text(disk, "digest"));
     show_partitions(ui, disk);

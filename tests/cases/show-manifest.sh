@@ -6,7 +6,7 @@ mkdir bundle
 cat >bundle/manifest.json <<'X'
 {"name": "web", "version": "1.4.0", "architecture": "x86_64", "seed": "the seed",
  "epoch": "2026-11-01T00:00:00Z", "disk_format": 1, "kiln": "0",
- "engine": {"name": "guestfs", "detail": "libguestfs 1.2.3\nboot          forged"},
+ "engine": {"name": "guestfs", "reason": "asked for", "detail": "libguestfs 1.2.3\nboot          forged"},
  "boot": "GRUB of the image, BIOS",
  "disk": {"digest": "sha256:abcd", "size": 1073741824, "partitions": [
   {"name": "root", "type": "root", "filesystem": "ext4", "mount": "/", "offset": 1048576,
@@ -16,7 +16,7 @@ cat >bundle/manifest.json <<'X'
 X
 expect_status 0 "$KILN" show bundle
 expect_text stdout 'image         web 1.4.0, x86_64' 'seed          the seed' \
-    'epoch         2026-11-01T00:00:00Z' 'engine        guestfs (libguestfs 1.2.3\x0aboot' \
+    'epoch         2026-11-01T00:00:00Z' 'engine        guestfs (asked for; libguestfs 1.2.3\x0aboot' \
     'boot          GRUB of the image, BIOS' 'disk digest   sha256:abcd' \
     'base.tar sha256:1234' 'disk.qcow2' 'at 1 MiB'
 expect_no_text stdout ' (-)'

@@ -97,6 +97,7 @@ static int set_up(void **state)
                                         .epoch = place->profile->epoch,
                                         .paths = 42,
                                         .engine = "guestfs",
+                                        .engine_reason = "asked for",
                                         .engine_detail = "libguestfs 1.48.6",
                                         .boot = "GRUB, BIOS and UEFI",
                                         .kernel = "boot/vmlinuz-\x1b\xff"};

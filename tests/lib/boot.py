@@ -3,7 +3,7 @@
 """Starts a disk in QEMU and reads its serial console until everything expected was seen.
 
 boot.py --disk FILE --firmware bios|uefi|secure [--format raw|qcow2] [--expect REGEX]...
-        [--refuse REGEX]... [--timeout SECONDS] [--log FILE] [--memory MIB]
+        [--refuse REGEX]... [--timeout SECONDS] [--log FILE] [--memory MIB] [--second RAW]
 
 Exit status: 0 all expected seen, 1 not (the end of the console is printed), 77 something is not
 installed. A regular expression given by --refuse must not appear: seen, it ends the run at once.
@@ -46,11 +46,16 @@ def command(options, variables):
     # is broken or forbidden is the same test as one on a machine with KVM.
     line = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot",
             "-machine", machine, "-accel", "tcg", "-cpu", "max", "-m", str(options.memory),
-            "-display", "none", "-vga", "none", "-serial", "stdio", "-nic", "none",
+            "-display", "none", "-vga", "none", "-serial", "stdio", "-nic",
+            # Who configures a machine waits for its network: one that leads nowhere.
+            "user,restrict=on,model=virtio-net-pci" if options.second else "none",
             "-device", "virtio-rng-pci", "-snapshot",
             "-drive", "if=none,id=disk,format=%s,file=%s" % (
                 options.format, options.disk.replace(",", ",,")),
             "-device", "virtio-blk-pci,drive=disk,bootindex=0"]
+    if options.second:
+        line += ["-drive", f"if=none,id=second,format=raw,file={options.second}",
+                 "-device", "virtio-blk-pci,drive=second"]
     if code is not None:
         for name in (code, template):
             if not os.path.exists(OVMF + name):
@@ -118,6 +123,7 @@ def main():
     parser.add_argument("--refuse", action="append", default=[])
     parser.add_argument("--timeout", type=float, default=300)
     parser.add_argument("--memory", type=int, default=1024)
+    parser.add_argument("--second", help="another disk, which nothing starts from")
     parser.add_argument("--log", default=os.devnull)
     options = parser.parse_args()
     if not options.expect:

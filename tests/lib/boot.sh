@@ -36,7 +36,8 @@ boot_one()
     # The kernel says by itself that it was started by a chain of signatures, and locks itself.
     [ "$firmware" != secure ] || more=(--expect 'secureboot: Secure boot enabled')
     # More than 1.3 of the 1.5 million blocks of 6 GiB.
-    [ "$disk" != grown.raw ] || more=(--expect 'EXT4-fs \(vda3\): resized filesystem to 1[345][0-9]{5}')
+    [ "$disk" != grown.raw ] ||
+        more=(--second seed.img --expect 'EXT4-fs \(vda3\): resized filesystem to 1[345][0-9]{5}')
     "${boot[@]}" --disk "$disk" --format "$format" --firmware "$firmware" --timeout 400 \
         --expect "$kernel" --expect "$login" "${more[@]}"
 }

@@ -5,7 +5,7 @@
 # disk that was enlarged the root file system grows at the first boot.
 source "$TOP/tests/lib.sh"
 source "$TOP/tests/lib/boot.sh"
-need qemu-system-x86_64 mcopy
+need qemu-system-x86_64 mcopy mformat
 [ -e "$LAYERS/debian-12.tar.zst" ] || skip "no base layer: make base"
 expect_status 0 "$KILN" build "$TOP/profiles/demo.yaml" -o demo
 cat stderr
@@ -15,6 +15,11 @@ expect_status 0 "$KILN" build "$TOP/profiles/demo.yaml" -o guestfs --engine gues
 cat stderr
 cp --sparse=always demo/disk.raw grown.raw
 truncate -s 6G grown.raw
+# cloud-init does nothing without instructions from somewhere; here, from a disk with this label.
+truncate -s 1M seed.img
+mformat -i seed.img -v CIDATA ::
+printf 'instance-id: grown\n' | mcopy -i seed.img - ::meta-data
+printf '#cloud-config\n' | mcopy -i seed.img - ::user-data
 (cd demo && sha256sum -c --quiet SHA256SUMS) || fail "SHA256SUMS does not hold"
 before=$(stat -c '%Y %s' demo/disk.raw demo/disk.qcow2 guestfs/disk.raw)
 

@@ -33,16 +33,16 @@ struct attribute {
 };
 
 static const struct {
-    uint8_t index;
     const char *prefix;
+    uint8_t index;
     bool whole; /* nothing follows: the index says it all */
 } spaces[] = {
-    {2, "system.posix_acl_access", true},
-    {3, "system.posix_acl_default", true},
-    {1, "user.", false},
-    {4, "trusted.", false},
-    {6, "security.", false},
-    {7, "system.", false},
+    {"system.posix_acl_access", 2, true},
+    {"system.posix_acl_default", 3, true},
+    {"user.", 1, false},
+    {"trusted.", 4, false},
+    {"security.", 6, false},
+    {"system.", 7, false},
 };
 
 static void find_index(const char *name, struct attribute *ret)

@@ -60,8 +60,6 @@ static const char *inside(const struct plan_partition *home, const char *path)
 
 /* --- which engine ------------------------------------------------------------------------ */
 
-static const struct engine_ops *const engines[] = {&engine_native, &engine_guestfs};
-
 /* The first partition that only the appliance can fill, or NULL. */
 static const struct profile_partition *needs_appliance(const struct profile *profile)
 {
@@ -97,12 +95,7 @@ int disk_choose_engine(const struct profile *profile, enum engine_kind *ret,
 
 static const struct engine_ops *find_engine(enum engine_kind kind)
 {
-    size_t i = 0;
-
-    while (engines[i]->kind != kind) {
-        i++;
-    }
-    return engines[i];
+    return kind == ENGINE_NATIVE ? &engine_native : &engine_guestfs;
 }
 
 /* --- empty disk -------------------------------------------------------------------------- */

@@ -19,7 +19,6 @@
 struct engine; /* an engine's own state */
 
 struct engine_ops {
-    enum engine_kind kind;
     bool eager;
 
     /*

@@ -427,7 +427,6 @@ static char *engine_describe(const struct engine *engine)
 }
 
 const struct engine_ops engine_guestfs = {
-    .kind = ENGINE_GUESTFS,
     .begin = engine_begin,
     .file = engine_file,
     .bytes = engine_bytes,

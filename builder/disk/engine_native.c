@@ -197,7 +197,6 @@ static char *engine_describe(const struct engine *engine)
 }
 
 const struct engine_ops engine_native = {
-    .kind = ENGINE_NATIVE,
     .eager = true,
     .begin = engine_begin,
     .file = engine_file,

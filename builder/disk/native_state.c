@@ -156,12 +156,11 @@ static int load_number(struct engine *engine, struct record *record, uint32_t nu
 static bool has_right_blocks(struct engine *engine, const struct record *record)
 {
     const struct inode *inode = record->inode;
-    const struct piece *last =
-        record->piece_count != 0 ? &record->pieces[record->piece_count - 1] : NULL;
-    uint64_t end = last != NULL ? last->logical + last->count : 0, blocks = 0;
+    uint64_t end = 0, blocks = 0;
 
     for (uint32_t i = 0; i < record->piece_count; i++) {
         blocks += record->pieces[i].count;
+        end = record->pieces[i].logical + record->pieces[i].count;
     }
     if ((record->attributes != 0) != attributes_need_block(inode)) {
         return false;

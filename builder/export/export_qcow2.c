@@ -146,7 +146,7 @@ static int read_size(int fd, const char *name, uint64_t *ret, struct error *err)
 /* What is cut off a file while it is read would look like a hole. */
 static int check_size(const struct work *work, struct error *err)
 {
-    uint64_t now;
+    uint64_t now = 0;
 
     if (read_size(work->fd, work->job->raw, &now, err) < 0) {
         return -1;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "guest/doctor.h"
+#include "store/store.h"
 
 #include <archive.h>
 #include <dirent.h>
 #include <errno.h>
+#include <ext2fs/ext2fs.h>
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <glob.h>
@@ -214,7 +216,7 @@ static void look_at_kernel(struct list *list, const char *machine)
 static void look_at_libraries(struct list *list, guestfs_h *handle)
 {
     struct guestfs_version *version = guestfs_version(handle);
-    const char *archive = archive_version_string();
+    const char *archive = archive_version_string(), *ext2 = NULL, *date = NULL;
 
     if (version != NULL) {
         add(list, "libguestfs", DOCTOR_OK,
@@ -226,6 +228,8 @@ static void look_at_libraries(struct list *list, guestfs_h *handle)
     add(list, "libarchive", DOCTOR_OK,
         xstrdup(text_starts(archive, "libarchive ") ? archive + strlen("libarchive ") : archive),
         NULL);
+    (void)ext2fs_get_library_version(&ext2, &date);
+    add(list, "libext2fs", DOCTOR_OK, xstrdup(ext2), NULL);
     add(list, "libyaml", DOCTOR_OK, xstrdup(yaml_get_version_string()), NULL);
     add(list, "zlib", DOCTOR_OK, xstrdup(zlibVersion()), NULL);
     add(list, "zstd", DOCTOR_OK, xstrdup(ZSTD_versionString()), NULL);
@@ -394,6 +398,20 @@ static void look_at_room(struct list *list, const char *what, const char *path, 
         bytes < wanted ? TAKE(own) : NULL);
 }
 
+/* Builds work without it, and take longer. */
+static void look_at_cache(struct list *list)
+{
+    SCOPED(store_freep) struct store *store = NULL;
+    struct error err = {0};
+
+    if (store_open(&store, &err) < 0) {
+        add(list, "cache", DOCTOR_NOTE, xstrdup(err.message),
+            xstrdup("every build reads all its layers; set KILN_STORE to a directory of your own"));
+        return;
+    }
+    add(list, "cache", DOCTOR_OK, xstrdup(store_path(store)), NULL);
+}
+
 static void look_at_rooms(struct list *list, guestfs_h *handle, const char *output_dir)
 {
     SCOPED_FREE char *output = existing(output_dir), *cache = guestfs_get_cachedir(handle);
@@ -435,6 +453,7 @@ void doctor_run(const char *output_dir, struct doctor_item **ret, size_t *ret_co
         look_at_firmware(&list, name.machine);
         look_at_filesystems(&list, handle);
         look_at_rooms(&list, handle, output_dir);
+        look_at_cache(&list);
         guestfs_close(handle);
     }
     *ret = list.items;

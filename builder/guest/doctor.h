@@ -17,8 +17,9 @@ struct doctor_item {
 };
 
 /*
- * Looks at everything; starts no appliance and changes nothing. OUTPUT_DIR is where bundles are to
- * go and need not exist yet. Foreign text is not escaped. The caller owns the list: doctor_free.
+ * Looks at everything; starts no appliance and changes nothing but that it makes the directories of
+ * the cache where they are missing. OUTPUT_DIR is where bundles are to go and need not exist yet.
+ * Foreign text is not escaped. The caller owns the list: doctor_free.
  */
 void doctor_run(const char *output_dir, struct doctor_item **ret, size_t *ret_count);
 

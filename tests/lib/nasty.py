@@ -88,12 +88,14 @@ def old_gnu_sparse(path, e):
 
 def pax_sparse(path, e):
     """GNU's sparse format 1.0: the map in decimal before the data."""
-    lines = [len(EXTENTS)] + [n for at, data in EXTENTS for n in (at, len(data))]
-    data = padded(b"".join(b"%d\n" % n for n in lines)) + b"".join(d for _, d in EXTENTS)
+    extents, size = e.get("extents", EXTENTS), e.get("size", SPARSE_SIZE)
+    lines = [len(extents)] + [n for at, data in extents for n in (at, len(data))]
+    data = padded(b"".join(b"%d\n" % n for n in lines)) + b"".join(d for _, d in extents)
     records = pax_records({"GNU.sparse.major": b"1", "GNU.sparse.minor": b"0",
-                           "GNU.sparse.name": path, "GNU.sparse.realsize": b"%d" % SPARSE_SIZE})
+                           "GNU.sparse.name": path, "GNU.sparse.realsize": b"%d" % size}
+                          | pax_metadata(e))
     return (block(b"PaxHeaders/sparse", b"x", PLAIN, len(records)) + padded(records)
-            + block(b"GNUSparseFile.0/sparse", b"0", e, len(data)) + padded(data))
+            + block(b"GNUSparseFile.0/sparse", b"0", ustar(e), len(data)) + padded(data))
 
 
 def gnu(path, e):
@@ -105,25 +107,34 @@ def gnu(path, e):
     return out + block(path, KINDS[e["kind"]], e, len(data), b"ustar  \0") + padded(data)
 
 
-def pax(path, e):
+def pax_metadata(e):
+    """Records for what ustar's header does not hold."""
     records = {}
-    if len(path) > 100 or max(path) > 127:
-        records["path"] = path
-    if len(e.get("target", b"")) > 100:
-        records["linkpath"] = e["target"]
     if e["mtime"] % NS or e["mtime"] < 0:
         records["mtime"] = b"%s%d.%09d" % (b"-" if e["mtime"] < 0 else b"", *divmod(abs(e["mtime"]), NS))
     for key in ("uid", "gid"):
         if e[key] >= 1 << 21:
             records[key] = b"%d" % e[key]
     records |= {f"SCHILY.xattr.{name}": value for name, value in e.get("xattrs", {}).items()}
-    records |= {f"SCHILY.acl.{which}": text.encode() for which, text in e.get("acls", {}).items()}
-    small = dict(e, **{key: min(e[key], 0o7777777) for key in ("uid", "gid")}, mtime=max(e["mtime"], 0))
+    return records | {f"SCHILY.acl.{which}": text.encode() for which, text in e.get("acls", {}).items()}
+
+
+def ustar(e):
+    return dict(e, **{key: min(e[key], 0o7777777) for key in ("uid", "gid")}, mtime=max(e["mtime"], 0))
+
+
+def pax(path, e):
+    records = {}
+    if len(path) > 100 or max(path) > 127:
+        records["path"] = path
+    if len(e.get("target", b"")) > 100:
+        records["linkpath"] = e["target"]
+    records |= pax_metadata(e)
     out, data = b"", e.get("data", b"")
     if records:
         text = pax_records(records)
         out = block(b"PaxHeaders/x", b"x", PLAIN, len(text)) + padded(text)
-    return out + block(path, KINDS[e["kind"]], small, len(data)) + padded(data)
+    return out + block(path, KINDS[e["kind"]], ustar(e), len(data)) + padded(data)
 
 
 def v7(path, e):

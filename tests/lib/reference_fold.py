@@ -1,0 +1,484 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What must be on a profile's disk, from its layers and the definition of the fold alone.
+
+reference_fold.py PROFILE            prints the listing that read_back.py must find
+reference_fold.py PROFILE LISTING    compares with what it wrote; prints the differences, at most 40
+
+Written after DESIGN, "Layers and the tree", and nothing that kiln does. Archives are read by Python's
+tarfile. The profile is taken to be right: it must state its epoch and partitions, and have no firmware.
+What cannot be known from it (the UUIDs of fstab) is not compared.
+"""
+import hashlib
+import json
+import os
+import struct
+import subprocess
+import sys
+import tarfile
+from datetime import datetime, timezone
+
+import yaml
+
+import nasty
+import read_back
+
+WHITEOUT = b".wh."
+OPAQUE = b".wh..wh..opq"
+ANY_TIME = "any"  # of what nobody sees: the appliance makes it, by its own clock
+LINKS = 40  # what Linux follows
+FAT_FIRST = 315532800 * nasty.NS  # 1980
+
+
+class Refused(Exception):
+    """The layers are not what kiln takes."""
+
+
+# --- the tree --------------------------------------------------------------------------------------
+
+class Node:
+    """A name; names of one inode share the record."""
+
+    def __init__(self, parent, name, record):
+        self.parent, self.name, self.record = parent, name, record
+        self.children = {}
+
+    @property
+    def kind(self):
+        return self.record["kind"]
+
+    def path(self):
+        names = []
+        node = self
+        while node.parent:
+            names.append(node.name)
+            node = node.parent
+        return b"/".join(reversed(names))
+
+    def walk(self):
+        yield self
+        for child in list(self.children.values()):
+            yield from child.walk()
+
+
+def implied():
+    """A directory nobody described; its time is the epoch."""
+    return {"kind": "dir", "mode": 0o755, "uid": 0, "gid": 0, "mtime": None, "xattrs": {}}
+
+
+def components(path):
+    return [name for name in path.split(b"/") if name not in (b"", b".")]
+
+
+class Tree:
+    def __init__(self):
+        self.root = Node(None, b"", implied())
+
+    def resolve(self, start, path, links=0):
+        """The node at PATH, symlinks followed as chroot would; None where there is none."""
+        node = self.root if path.startswith(b"/") else start
+        for name in components(path):
+            if node.kind != "dir":
+                return None
+            if name == b"..":
+                node = node.parent or node
+                continue
+            child = node.children.get(name)
+            if child is not None and child.kind == "link":
+                if links == LINKS:
+                    return None
+                links += 1
+                child = self.resolve(node, child.record["target"], links)
+            if child is None:
+                return None
+            node = child
+        return node
+
+    def find(self, path):
+        """The node at PATH, no symlink followed."""
+        node = self.root
+        for name in components(path):
+            node = node.children.get(name) if node else None
+        return node
+
+    def enter(self, node, name, merge, make):
+        """The directory NAME of NODE: through symlinks where layers merge, made where asked."""
+        child = node.children.get(name)
+        if child is not None and child.kind == "dir":
+            return child
+        if child is not None and child.kind == "link" and merge:
+            found = self.resolve(node, child.record["target"])
+            if found is not None and found.kind == "dir":
+                return found
+            if make:
+                raise Refused(f"{child.path()!r} leads nowhere")
+            return None
+        if not make:
+            return None
+        return self.put(node, name, implied())
+
+    def parent(self, path, merge, make):
+        node, names = self.root, components(path)
+        for name in names[:-1]:
+            node = self.enter(node, name, merge, make) if node else None
+        return node, names[-1] if names else b""
+
+    @staticmethod
+    def put(parent, name, record):
+        """What was there goes, with all below it."""
+        parent.children[name] = node = Node(parent, name, record)
+        return node
+
+    # A layer hides what lower ones brought before it brings anything, whatever its order.
+    def hide(self, path, merge):
+        parent, name = self.parent(path, merge, False)
+        if parent is None:
+            return
+        if name == OPAQUE:
+            parent.children.clear()
+        elif not name.startswith(b".wh..wh."):
+            parent.children.pop(name[len(WHITEOUT):], None)
+
+    def bring(self, path, record, merge):
+        if not components(path):
+            self.root.record.clear()
+            self.root.record.update(record)
+            return
+        parent, name = self.parent(path, merge, True)
+        here = parent.children.get(name)
+        if record["kind"] == "dir" and here is not None:
+            if here.kind == "dir":
+                here.record.clear()
+                here.record.update(record)
+                return
+            if here.kind == "link" and merge:
+                found = self.resolve(parent, here.record["target"])
+                if found is not None and found.kind == "dir":
+                    return
+        if record["kind"] == "hard":
+            above, last = self.parent(record["target"], merge, False)
+            target = above.children.get(last) if above else None
+            if target is None or target.kind == "dir":
+                raise Refused(f"{path!r}: no {record['target']!r} to link to")
+            if target is here:
+                return
+            record = target.record
+        self.put(parent, name, record)
+
+    def apply(self, entries, merge=True):
+        """ENTRIES: (path, record) of one layer."""
+        plain = []
+        for path, record in entries:
+            if components(path) and components(path)[-1].startswith(WHITEOUT):
+                self.hide(path, merge)
+            else:
+                plain.append((path, record))
+        for path, record in plain:
+            self.bring(path, record, merge)
+
+
+# --- archives --------------------------------------------------------------------------------------
+
+ACL_TAGS = {"user": (1, 2), "group": (4, 8), "mask": (16, 16), "other": (32, 32)}
+
+
+def acl(text):
+    """linux/posix_acl_xattr.h, version 2: entries by tag, then by id."""
+    entries = []
+    for line in filter(None, text.replace("\n", ",").split(",")):
+        word, who, bits = line.strip().split(":")
+        tag = ACL_TAGS[word][bool(who)]
+        entries.append((tag, int(who) if who else 0xffffffff,
+                        sum(bit for bit, letter in ((4, "r"), (2, "w"), (1, "x")) if letter in bits)))
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", tag, bits, who)
+                                           for tag, who, bits in sorted(entries))
+
+
+def attributes(records):
+    found = {key[13:]: nasty.raw(value) for key, value in records.items()
+             if key.startswith("SCHILY.xattr.")}
+    for key, value in records.items():
+        if key.startswith("SCHILY.acl."):
+            found["system.posix_acl_" + key[11:]] = acl(value)
+    return found
+
+
+def contents(tar, member):
+    digest, size = hashlib.sha256(), 0
+    with tar.extractfile(member) as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+            size += len(piece)
+    blocks = [(at // read_back.BLOCK, (at + count - 1) // read_back.BLOCK)
+              for at, count in member.sparse if count] if member.sparse is not None else \
+        [(0, -(-size // read_back.BLOCK) - 1)] if size else []
+    return {"sha256": digest.hexdigest(), "size": size, "data": read_back.runs(blocks, size)}
+
+
+def record_of(tar, member):
+    records = member.pax_headers
+    record = {"kind": nasty.TYPES[member.type], "mode": member.mode & 0o7777, "uid": member.uid,
+              "gid": member.gid, "xattrs": attributes(records),
+              "mtime": nasty.nanoseconds(records["mtime"]) if "mtime" in records
+              else int(member.mtime) * nasty.NS}
+    if member.isfile():
+        record |= contents(tar, member)
+    elif member.issym():
+        record["target"] = nasty.raw(member.linkname)
+        record["mode"] = 0o777
+    elif member.islnk():
+        record["target"] = nasty.raw(member.linkname)
+    elif member.ischr() or member.isblk():
+        record["rdev"] = f"{member.devmajor},{member.devminor}"
+    return record
+
+
+def read_stream(file):
+    with tarfile.open(fileobj=file, mode="r|", errors="surrogateescape") as tar:
+        return [(nasty.raw(member.name), record_of(tar, member)) for member in tar]
+
+
+def read_archive(path):
+    with open(path, "rb", buffering=0) as file:  # whose place another program shares
+        head = file.read(4)
+        file.seek(0)
+        program = {b"\x1f\x8b": "gzip", b"\x28\xb5": "zstd", b"\xfd7": "xz"}.get(head[:2])
+        if program is None:
+            return read_stream(file)
+        with subprocess.Popen([program, "-dc"], stdin=file, stdout=subprocess.PIPE) as process:
+            entries = read_stream(process.stdout)
+            process.stdout.read()
+        if process.returncode != 0:
+            raise Refused(f"{path}: {program}")
+        return entries
+
+
+def read_image(top):
+    """The layers of an OCI image layout."""
+    def blob(descriptor):
+        return os.path.join(top, "blobs", *descriptor["digest"].split(":"))
+
+    with open(os.path.join(top, "index.json"), encoding="utf-8") as file:
+        index = json.load(file)
+    with open(blob(index["manifests"][0]), encoding="utf-8") as file:
+        manifest = json.load(file)
+    return [read_archive(blob(descriptor)) for descriptor in manifest["layers"]]
+
+
+# --- other layers ----------------------------------------------------------------------------------
+
+def owned(record, spec):
+    if "mode" in spec:
+        record["mode"] = int(spec["mode"], 8)
+    if "owner" in spec:
+        record["uid"], record["gid"] = map(int, spec["owner"].split(":"))
+    return record
+
+
+def plain_file(data, mode):
+    blocks = [(0, -(-len(data) // read_back.BLOCK) - 1)] if data else []
+    return implied() | {"kind": "file", "mode": mode, "size": len(data),
+                        "sha256": hashlib.sha256(data).hexdigest(),
+                        "data": read_back.runs(blocks, len(data))}
+
+
+def symlink(target):
+    return implied() | {"kind": "link", "mode": 0o777, "target": target}
+
+
+def read_directory(spec, top):
+    """As git would keep it."""
+    sets = {path.strip("/").encode(): value for path, value in spec.get("set", {}).items()}
+    to = spec.get("to", "/").strip("/").encode()
+    entries = [(to, owned(implied(), sets[to]))] if to in sets else []
+
+    def take(path, below):
+        for item in sorted(os.scandir(path), key=lambda item: item.name):
+            if item.name == b".git":
+                continue
+            name = below + item.name
+            if item.is_symlink():
+                record = symlink(os.readlink(item.path))
+            elif item.is_dir():
+                record = implied()
+            else:
+                with open(item.path, "rb") as file:
+                    record = plain_file(file.read(), 0o755 if item.stat().st_mode & 0o100 else 0o644)
+            entries.append((name, owned(record, sets.get(name, {}))))
+            if record["kind"] == "dir":
+                take(item.path, name + b"/")
+
+    take(os.fsencode(top), to + b"/" if to else b"")
+    return entries
+
+
+def read_files(files):
+    entries = []
+    for path, spec in sorted((path.encode(), spec) for path, spec in files.items()):
+        path = path.strip(b"/")
+        if "remove" in spec:
+            parent, _, name = path.rpartition(b"/")
+            entries.append(((parent + b"/" if parent else b"") + WHITEOUT + name, implied()))
+        elif "symlink" in spec:
+            entries.append((path, owned(symlink(spec["symlink"].encode()), spec)))
+        elif "directory" in spec:
+            entries.append((path, owned(implied(), spec)))
+        else:
+            entries.append((path, owned(plain_file(spec["content"].encode(), 0o644), spec)))
+    return entries
+
+
+def read_layer(spec, base):
+    """(entries, merge?) of each part of a layer."""
+    if "files" in spec:
+        return [(read_files(spec["files"]), True)]
+    if "directory" in spec:
+        return [(read_directory(spec, os.path.join(base, spec["directory"])), True)]
+    path = os.path.join(base, spec["archive"])
+    if os.path.isdir(path):
+        return [(entries, False) for entries in read_image(path)]
+    return [(read_archive(path), True)]
+
+
+# --- the disk --------------------------------------------------------------------------------------
+
+def fold(path):
+    """(profile, tree)"""
+    with open(path, encoding="utf-8") as file:
+        profile = yaml.load(file, yaml.BaseLoader)
+    tree = Tree()
+    for spec in profile["layers"]:
+        for entries, merge in read_layer(spec, os.path.dirname(path)):
+            tree.apply(entries, merge)
+    return profile, tree
+
+
+def has_entries(node):
+    """Whether a layer's own fstab stays: a file of any size that the tests' layers give it."""
+    return node is not None and node.record.get("size", 0) > 0
+
+
+def add_own(profile, tree):
+    """Mount points and fstab; its text names UUIDs, and is not compared."""
+    for part in profile["disk"]["partitions"]:
+        if "mount" in part and tree.find(part["mount"].encode()) is None:
+            tree.bring(part["mount"].encode(), implied(), True)
+    if not has_entries(tree.find(b"etc/fstab")):
+        tree.bring(b"etc/fstab", implied() | {"kind": "file", "mode": 0o644, "data": ""}, True)
+
+
+def told(record, epoch):
+    """A record as read_back has it, but for what depends on where it lies."""
+    time = record["mtime"]
+    if time == ANY_TIME:
+        return {key: value for key, value in told(record | {"mtime": 0}, epoch).items() if key != "mtime"}
+    e = {"kind": record["kind"], "mode": f"{record['mode']:04o}", "owner": f"{record['uid']}:{record['gid']}",
+         "mtime": epoch if time is None else min(time, epoch), "xattrs": record["xattrs"]}
+    return e | {key: record[key] for key in ("size", "sha256", "data", "target", "rdev") if key in record}
+
+
+def fat_told(record, epoch):
+    e = told(record, epoch)
+    e["mtime"] = max(e["mtime"], FAT_FIRST) // (2 * nasty.NS) * 2 * nasty.NS
+    return {key: e[key] for key in read_back.FAT_TELLS if key in e}
+
+
+def split(profile, tree):
+    """({partition's name: (filesystem, {path: node})}, [(partition, path, node of what is mounted there)])"""
+    mounts = {part["mount"].strip("/").encode(): part for part in profile["disk"]["partitions"]
+              if "mount" in part}
+    systems = {part["name"]: (part["filesystem"], {}) for part in mounts.values()}
+    covered = []
+
+    def take(node, path, part, top):
+        if path in mounts and path != top:
+            # To a FAT no metadata can go; else whatever a layer says is of what is mounted.
+            here = Node(None, b"", node.record if mounts[path]["filesystem"] == "vfat" else
+                        implied() | {"mtime": ANY_TIME})
+            covered.append((part["name"], path[len(top):].lstrip(b"/"), here))
+            part, top = mounts[path], path
+        systems[part["name"]][1][path[len(top):].lstrip(b"/")] = node
+        for name, child in node.children.items():
+            take(child, path + b"/" + name if path else name, part, top)
+
+    take(tree.root, b"", mounts[b""], b"")
+    return systems, covered
+
+
+def links_of(names):
+    """{path: (first name of its inode, links)} as ext4 counts; lost+found is one more in the root."""
+    shared = {}
+    for path, node in names.items():
+        shared.setdefault(id(node.record), []).append(path)
+    return {path: (path, 2 + sum(child.kind == "dir" for child in node.children.values()) + (path == b""))
+            if node.kind == "dir" else (min(same), len(same))
+            for same in shared.values() for path in same for node in [names[path]]}
+
+
+def listing(profile, tree):
+    epoch = int(datetime.strptime(profile["epoch"], "%Y-%m-%dT%H:%M:%SZ")
+                .replace(tzinfo=timezone.utc).timestamp()) * nasty.NS
+    add_own(profile, tree)
+    systems, covered = split(profile, tree)
+    found = {}
+    for part, (filesystem, names) in systems.items():
+        if filesystem == "vfat":
+            found |= {(part, path): fat_told(node.record, epoch) for path, node in names.items()}
+            del found[part, b""]["mtime"]  # of a FAT's root there is none
+            continue
+        names |= {path: node for name, path, node in covered if name == part}
+        links = links_of(names)
+        for path, node in names.items():
+            found[part, path] = told(node.record, epoch)
+            found[part, path]["inode"], found[part, path]["links"] = links[path]
+        found[part, b"lost+found"] = told(implied() | {"mode": 0o700}, epoch) | \
+            {"inode": b"lost+found", "links": 2}
+    return found
+
+
+def expected(path):
+    """{(partition, path): record} of the disk of the profile at PATH."""
+    return listing(*fold(path))
+
+
+# --- comparing -------------------------------------------------------------------------------------
+
+def place(key):
+    return f"{key[0]}:{read_back.printable(key[1]) or '.'}"
+
+
+def untold(record):
+    """What is not compared since RECORD does not tell it."""
+    keys = set() if "mtime" in record else {"mtime"}
+    return keys if record["kind"] != "file" or "sha256" in record else keys | {"size", "sha256", "data"}
+
+
+def differences(wanted, found):
+    """As lines."""
+    lines = [f"{place(key)}: missing" for key in wanted.keys() - found.keys()]
+    lines += [f"{place(key)}: not expected" for key in found.keys() - wanted.keys()]
+    for key in wanted.keys() & found.keys():
+        one, other = wanted[key], found[key]
+        lines += [f"{place(key)}: {word} is {text(other.get(word))}, not {text(one.get(word))}"
+                  for word in (one.keys() | other.keys()) - untold(one)
+                  if one.get(word) != other.get(word)]
+    return sorted(lines)
+
+
+def text(value):
+    return "missing" if value is None else f"'{read_back.text_of(value):.200}'"
+
+
+def main():
+    if len(sys.argv) == 2:
+        print("\n".join(read_back.lines_of(expected(sys.argv[1]))))
+        return 0
+    wanted = expected(sys.argv[1])
+    found = read_back.read_back([sys.argv[2]])[0]
+    lines = differences(wanted, found)
+    print("\n".join(lines[:40]) or f"{len(wanted)} paths, all as they should be")
+    return 1 if lines else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

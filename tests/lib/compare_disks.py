@@ -273,7 +273,7 @@ class Disk:
         """What brought PATH of a partition, as text."""
         mount = self.mounts.get(part.name, "").strip("/").encode()
         whole = (mount + b"/" + path).strip(b"/")
-        return whole, disk.layers_of(self.path).get(whole)
+        return whole, disk.index_of(self.path).get(whole, (None,))[0]
 
     def kinds(self, offsets):
         """{area: 512 KiB blocks that it has of these pieces}; a block may count for several."""

@@ -11,6 +11,8 @@ import uuid
 SECTOR = 512
 ENTRIES = 34  # sectors that the GPT takes at the beginning; one less at the end
 
+OWN = "what kiln adds"
+
 Partition = collections.namedtuple("Partition", "number name offset size type filesystem")
 
 
@@ -52,21 +54,21 @@ def mounts_of(manifest):
     return {part["name"]: part["mount"] for part in manifest["disk"]["partitions"] if part.get("mount")}
 
 
-def layers_of(disk):
-    """{path: the layer it came from}, both as bytes of the index; empty without a bundle."""
-    manifest, layers = manifest_of(disk), {}
+def index_of(disk):
+    """{path: (the layer it came from, its type)} by files.index; empty without a bundle."""
+    manifest, found = manifest_of(disk), {}
     index = os.path.join(os.path.dirname(disk), "files.index")
     if manifest is None or not os.path.exists(index):
         return {}
     names = [layer["name"] for layer in manifest["layers"]]
     with open(index, "rb") as file:
         for line in file:
-            found = re.match(rb"(\S+) .*\btags=layer:(\d+)", line)
-            if found:
-                number = int(found[2])
-                layers[unprintable(found[1]).removeprefix(b".").removeprefix(b"/")] = \
-                    f"{number}, {names[number]}" if number < len(names) else "what kiln adds"
-    return layers
+            words = re.match(rb"(\S+) type=(\w+) .*\btags=layer:(\d+)", line)
+            if words:
+                number = int(words[3])
+                found[unprintable(words[1]).removeprefix(b".").removeprefix(b"/")] = \
+                    (f"{number}, {names[number]}" if number < len(names) else OWN, words[2].decode())
+    return found
 
 
 # --- the file --------------------------------------------------------------------------------------

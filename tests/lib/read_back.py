@@ -94,6 +94,11 @@ def attributes(member):
             if key.startswith("SCHILY.xattr.")}
 
 
+def name_of(member):
+    """GNU tar has two for a file with holes, and tarfile takes the wrong one."""
+    return member.pax_headers.get("GNU.sparse.name", member.name)
+
+
 def path_of(name):
     return nasty.raw(name).removeprefix(b"./").rstrip(b"/") if name not in (".", "./") else b""
 
@@ -118,7 +123,7 @@ def read_tar(file):
     names = {}
     tar = tarfile.open(fileobj=file, mode="r:", errors="surrogateescape")
     for member in tar:
-        names[path_of(member.name)] = names[path_of(member.linkname)] if member.islnk() \
+        names[path_of(name_of(member))] = names[path_of(member.linkname)] if member.islnk() \
             else record_of(tar, member)
     return names, tar.offset + 1024  # two blocks of zeros
 

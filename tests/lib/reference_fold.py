@@ -3,11 +3,11 @@
 """What must be on a profile's disk, from its layers and the definition of the fold alone.
 
 reference_fold.py PROFILE            prints the listing that read_back.py must find
-reference_fold.py PROFILE LISTING    compares with what it wrote; prints the differences, at most 40
+reference_fold.py PROFILE BUNDLE     reads the bundle's disk; prints the differences, at most 40
 
 Written after DESIGN, "Layers and the tree", and nothing that kiln does. Archives are read by Python's
-tarfile. The profile is taken to be right: it must state its epoch and partitions, and have no firmware.
-What cannot be known from it (the UUIDs of fstab) is not compared.
+tarfile. The profile is taken to be right; it must state its epoch and partitions. What cannot be known
+from it is not compared: the UUIDs in fstab, and what is in GRUB's files.
 """
 import hashlib
 import json
@@ -20,11 +20,13 @@ from datetime import datetime, timezone
 
 import yaml
 
+import disk
 import nasty
 import read_back
 
 WHITEOUT = b".wh."
 OPAQUE = b".wh..wh..opq"
+OWN_PLACES = (b"boot/grub/", b"boot/efi/", b"etc/default/grub.d/kiln.cfg", b"etc/fstab")
 ANY_TIME = "any"  # of what nobody sees: the appliance makes it, by its own clock
 LINKS = 40  # what Linux follows
 FAT_FIRST = 315532800 * nasty.NS  # 1980
@@ -235,7 +237,7 @@ def record_of(tar, member):
 
 def read_stream(file):
     with tarfile.open(fileobj=file, mode="r|", errors="surrogateescape") as tar:
-        return [(nasty.raw(member.name), record_of(tar, member)) for member in tar]
+        return [(nasty.raw(read_back.name_of(member)), record_of(tar, member)) for member in tar]
 
 
 def read_archive(path):
@@ -358,13 +360,18 @@ def has_entries(node):
     return node is not None and node.record.get("size", 0) > 0
 
 
-def add_own(profile, tree):
-    """Mount points and fstab; its text names UUIDs, and is not compared."""
+def add_own(profile, tree, bundle):
+    """Mount points, fstab, and of a disk that boots what the bundle's index says of GRUB's places."""
+    unknown = implied() | {"kind": "file", "mode": 0o644}
     for part in profile["disk"]["partitions"]:
         if "mount" in part and tree.find(part["mount"].encode()) is None:
             tree.bring(part["mount"].encode(), implied(), True)
     if not has_entries(tree.find(b"etc/fstab")):
-        tree.bring(b"etc/fstab", implied() | {"kind": "file", "mode": 0o644, "data": ""}, True)
+        tree.bring(b"etc/fstab", unknown, True)
+    if profile["disk"].get("firmware"):
+        for path, (layer, kind) in disk.index_of(disk.disk_of(bundle)).items():
+            if layer == disk.OWN and path.startswith(OWN_PLACES):
+                tree.bring(path, implied() if kind == "dir" else dict(unknown), True)
 
 
 def told(record, epoch):
@@ -415,10 +422,10 @@ def links_of(names):
             for same in shared.values() for path in same for node in [names[path]]}
 
 
-def listing(profile, tree):
+def listing(profile, tree, bundle):
     epoch = int(datetime.strptime(profile["epoch"], "%Y-%m-%dT%H:%M:%SZ")
                 .replace(tzinfo=timezone.utc).timestamp()) * nasty.NS
-    add_own(profile, tree)
+    add_own(profile, tree, bundle)
     systems, covered = split(profile, tree)
     found = {}
     for part, (filesystem, names) in systems.items():
@@ -436,9 +443,9 @@ def listing(profile, tree):
     return found
 
 
-def expected(path):
-    """{(partition, path): record} of the disk of the profile at PATH."""
-    return listing(*fold(path))
+def expected(path, bundle=None):
+    """{(partition, path): record} of the disk of the profile at PATH; BUNDLE only where it boots."""
+    return listing(*fold(path), bundle)
 
 
 # --- comparing -------------------------------------------------------------------------------------
@@ -473,7 +480,7 @@ def main():
     if len(sys.argv) == 2:
         print("\n".join(read_back.lines_of(expected(sys.argv[1]))))
         return 0
-    wanted = expected(sys.argv[1])
+    wanted = expected(*sys.argv[1:])
     found = read_back.read_back([sys.argv[2]])[0]
     lines = differences(wanted, found)
     print("\n".join(lines[:40]) or f"{len(wanted)} paths, all as they should be")

@@ -47,7 +47,9 @@ class Build:
 # --- other people's checkers -----------------------------------------------------------------------
 
 def said(*command):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    # Some of the tests' epochs are still to come, and e2fsck would say so.
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+                          env=dict(os.environ, E2FSCK_TIME="2000000000"))
     return done.returncode, done.stdout.decode("utf-8", "replace").strip()
 
 
@@ -73,7 +75,7 @@ def check_vfat(path, part):
     os.remove(copy)
     words = [line for line in text.splitlines()
              if re.search(r"differ|dirty|error|wrong|bad|reclaim|unused|truncat|lost|free cluster", line, re.I)
-             and not re.match(r"Checking for (bad|unused) clusters", line)]
+             and not re.match(r"Checking (for (bad|unused) clusters|free cluster summary)", line)]
     return [f"{part.name}: fsck.fat: status {status}, {'; '.join(words)}"] if status or words else []
 
 

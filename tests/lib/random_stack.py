@@ -593,7 +593,7 @@ def add_base(stack, top):
     for name, target in ((b"lib", b"usr/lib"), (b"bin", b"/usr/bin"), (b"usr/run", b"../var")):
         layer.entries.append((name, stack.record("link", layer, target=target)))
     if stack.chance(0.5):
-        layer.entries.append((b"etc/fstab", layer.new("file") | {"data": b"UUID=none / auto defaults 0 1\n"}))
+        layer.entries.append((b"etc/fstab", layer.new("file") | {"data": b"UUID=none / auto defaults 0 1 # " + stack.tag()}))
     layer.own |= {path for path, _ in layer.entries}
     layer.act(stack.rng.choice([60, 200, 400]))
     if stack.chance(0.5):
@@ -640,4 +640,5 @@ def make(seed, top):
 
 
 if __name__ == "__main__":
+    os.umask(0o022)
     make(sys.argv[1], sys.argv[2])

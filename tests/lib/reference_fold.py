@@ -4,11 +4,13 @@
 
 reference_fold.py PROFILE            prints the listing that read_back.py must find
 reference_fold.py PROFILE BUNDLE     reads the bundle's disk; prints the differences, at most 40
+reference_fold.py --index PROFILE BUNDLE     the same with its files.index, which does not tell of holes
 
 Written after DESIGN, "Layers and the tree", and nothing that kiln does. Archives are read by Python's
 tarfile. The profile is taken to be right; it must state its epoch and partitions. What cannot be known
 from it is not compared: the UUIDs in fstab, and what is in GRUB's files.
 """
+import base64
 import hashlib
 import json
 import os
@@ -422,9 +424,13 @@ def links_of(names):
             for same in shared.values() for path in same for node in [names[path]]}
 
 
+def epoch_of(profile):
+    time = datetime.strptime(profile["epoch"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+    return int(time.timestamp()) * nasty.NS
+
+
 def listing(profile, tree, bundle):
-    epoch = int(datetime.strptime(profile["epoch"], "%Y-%m-%dT%H:%M:%SZ")
-                .replace(tzinfo=timezone.utc).timestamp()) * nasty.NS
+    epoch = epoch_of(profile)
     add_own(profile, tree, bundle)
     systems, covered = split(profile, tree)
     found = {}
@@ -446,6 +452,54 @@ def listing(profile, tree, bundle):
 def expected(path, bundle=None):
     """{(partition, path): record} of the disk of the profile at PATH; BUNDLE only where it boots."""
     return listing(*fold(path), bundle)
+
+
+# --- files.index -----------------------------------------------------------------------------------
+
+def expected_index(path):
+    """What files.index must say, under partition ""."""
+    profile, tree = fold(path)
+    epoch = epoch_of(profile)
+    add_own(profile, tree, None)
+    names = {node.path(): node for node in tree.root.walk()}
+    links = links_of(names)
+    found = {}
+    for path, node in names.items():
+        found["", path] = {key: value for key, value in told(node.record, epoch).items() if key != "data"}
+        if node.kind != "dir":
+            found["", path]["inode"], found["", path]["links"] = links[path]
+    return found
+
+
+def read_index(bundle):
+    """{("", path): record} of a bundle's files.index: mtree(5)."""
+    found = {}
+    with open(os.path.join(bundle, "files.index"), "rb") as file:
+        for line in file.read().splitlines()[1:]:
+            name, *words = line.split(b" ")
+            path = disk.unprintable(name.removeprefix(b".").removeprefix(b"/"))
+            told_there = dict(word.split(b"=", 1) for word in words)
+            found["", path] = record_of_line(path, {key.decode(): value for key, value in told_there.items()})
+    return found
+
+
+def record_of_line(path, words):
+    tags = words["tags"].split(b",")
+    seconds, _, fraction = words["time"].decode().partition(".")
+    record = {"kind": words["type"].decode(), "mode": words["mode"].decode(),
+              "owner": f"{int(words['uid'])}:{int(words['gid'])}", "mtime": int(seconds) * nasty.NS + int(fraction),
+              "xattrs": {disk.unprintable(tag[6:].split(b":")[0]).decode(): base64.b64decode(tag.split(b":")[1])
+                         for tag in tags if tag.startswith(b"xattr.")}}
+    if "sha256digest" in words:
+        record |= {"size": int(words["size"]), "sha256": words["sha256digest"].decode()}
+    if "link" in words:
+        record["target"] = disk.unprintable(words["link"])
+    if "device" in words:
+        record["rdev"] = words["device"].decode().removeprefix("native,")
+    if record["kind"] != "dir":
+        other = [tag[len(b"hardlink:./"):] for tag in tags if tag.startswith(b"hardlink:")]
+        record |= {"links": int(words["nlink"]), "inode": disk.unprintable(other[0]) if other else path}
+    return record
 
 
 # --- comparing -------------------------------------------------------------------------------------
@@ -477,11 +531,13 @@ def text(value):
 
 
 def main():
-    if len(sys.argv) == 2:
-        print("\n".join(read_back.lines_of(expected(sys.argv[1]))))
+    index = sys.argv[1:2] == ["--index"]
+    profile, *bundle = sys.argv[1 + index:]
+    wanted = expected_index(profile) if index else expected(profile, *bundle)
+    if not bundle:
+        print("\n".join(read_back.lines_of(wanted)))
         return 0
-    wanted = expected(*sys.argv[1:])
-    found = read_back.read_back([sys.argv[2]])[0]
+    found = read_index(*bundle) if index else read_back.read_back(bundle)[0]
     lines = differences(wanted, found)
     print("\n".join(lines[:40]) or f"{len(wanted)} paths, all as they should be")
     return 1 if lines else 0

@@ -24,6 +24,7 @@ layers:
 disk:
   size: 2GiB
   formats: [raw]
+  firmware: [bios, uefi]
   partitions:
     - {name: bios, type: bios-boot, size: 1MiB}
     - {name: esp, type: esp, filesystem: vfat, size: 64MiB, mount: /boot/efi}

@@ -7,11 +7,12 @@ source "$TOP/tests/lib.sh"
 stack="$TOP/tests/lib/random_stack.py"
 fold="$TOP/tests/lib/reference_fold.py"
 
-# Known ones, of which it is known what is in them.
-for seed in $(seq 1 16); do
+# Known ones, chosen so that together they have everything.
+known=(1 4 38)
+for seed in "${known[@]}"; do
     python3 "$stack" "$seed" "stack-$seed"
 done
-for seed in 1 2; do
+for seed in 1 4; do
     (umask 077 && TZ=Asia/Tokyo LC_ALL=C PYTHONHASHSEED=$seed python3 "$stack" "$seed" again)
     diff -r --no-dereference "stack-$seed" again || fail "two stacks of seed $seed"
     (cd "stack-$seed" && find . -printf '%P %y %m\n' | sort) >one
@@ -103,14 +104,10 @@ X
 # These and unknown ones, as kiln sees them.
 first=${SEED-$(od -An -N3 -tu4 /dev/urandom | tr -d ' ')}
 echo "SEED=$first"
-for seed in $(seq "$first" $((first + 7))); do
+for seed in "${known[@]}" $(seq "$first" $((first + 5))); do
     python3 "$stack" "$seed" "stack-$seed"
-done
-for one in stack-*; do
-    expect_status 0 "$KILN" plan "$one/profile.yaml"
-done
-for seed in 1 2 3 4 $(seq "$first" $((first + 7))); do
-    expect_status 0 "$KILN" build --engine native "stack-$seed/profile.yaml" -o bundle
+    expect_status 0 "$KILN" plan "stack-$seed/profile.yaml"
+    expect_status 0 "$KILN" build --no-cache --engine native "stack-$seed/profile.yaml" -o bundle
     python3 "$fold" --index "stack-$seed/profile.yaml" bundle || fail "SEED=$seed: not the fold"
-    rm -r bundle
+    rm -r bundle "stack-$seed"
 done

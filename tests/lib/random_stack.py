@@ -382,7 +382,7 @@ class Layer:
 
     def opaque(self):
         path = self.pick("dir", kill=True)
-        if path is None or (self.writer is None and not self.merge):
+        if path is None:
             return
         for child in self.below[path].children:
             self.killed.add(join(path, child))

@@ -212,6 +212,7 @@ bool space_claim(struct space *space, const struct run *runs, size_t count)
     ok = ok && next == count;
     if (ok) {
         space->free[SPACE_DATA].count = space->free[SPACE_METADATA].count = 0;
+        space->next[SPACE_DATA] = space->next[SPACE_METADATA] = 0;
         for (size_t i = 0; i < left.count; i++) {
             sort_in(space, left.items[i]);
         }

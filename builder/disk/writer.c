@@ -61,7 +61,23 @@ struct writer {
 
 /* --- the lanes --------------------------------------------------------------------------- */
 
-/* Whole blocks are digested now; the others are known to be unknown already. */
+/*
+ * Blocks of which the piece has only a part are unknown: others write the rest, or nobody. In this
+ * lane, so that of two pieces for one block the later one has the last word.
+ */
+static void forget_edges(struct writer *writer, const struct piece_of_work *piece)
+{
+    uint64_t end = piece->offset + piece->size;
+
+    if (piece->size != 0 && piece->offset % BLOCK_SIZE != 0) {
+        blocks_forget(writer->blocks, piece->offset, 1);
+    }
+    if (piece->size != 0 && end % BLOCK_SIZE != 0) {
+        blocks_forget(writer->blocks, end - 1, 1);
+    }
+}
+
+/* Whole blocks are digested now. */
 static int write_piece(struct writer *writer, struct piece_of_work *piece, struct hash *hash,
                        struct error *err)
 {
@@ -69,6 +85,7 @@ static int write_piece(struct writer *writer, struct piece_of_work *piece, struc
     uint64_t block = (piece->offset + BLOCK_SIZE - 1) / BLOCK_SIZE;
     uint8_t digest[HASH_SIZE];
 
+    forget_edges(writer, piece);
     if (piece->size != 0 &&
         file_pwrite(writer->fd, piece->bytes, piece->size, piece->offset, writer->name, err) < 0) {
         return -1;
@@ -214,19 +231,6 @@ static struct piece_of_work *idle_piece(struct writer *writer)
     return piece;
 }
 
-/* Blocks of which the piece has only a part are unknown: others write the rest, or nobody. */
-static void forget_edges(struct writer *writer, const struct piece_of_work *piece)
-{
-    uint64_t end = piece->offset + piece->size;
-
-    if (piece->size != 0 && piece->offset % BLOCK_SIZE != 0) {
-        blocks_forget(writer->blocks, piece->offset, 1);
-    }
-    if (piece->size != 0 && end % BLOCK_SIZE != 0) {
-        blocks_forget(writer->blocks, end - 1, 1);
-    }
-}
-
 static void hand_over(struct writer *writer)
 {
     struct piece_of_work *piece = TAKE(writer->current);
@@ -234,7 +238,6 @@ static void hand_over(struct writer *writer)
     if (piece == NULL) {
         return;
     }
-    forget_edges(writer, piece);
     pthread_mutex_lock(&writer->lock);
     piece->left = LANES;
     for (size_t i = 0; i < LANES; i++) {

@@ -231,6 +231,7 @@ int volume_new(const char *disk, const struct plan_partition *partition, uint32_
     SCOPED(volume_freep) struct volume *volume = xcalloc(1, sizeof(*volume));
     errcode_t code;
 
+    initialize_ext2_error_table(); /* or error_message knows numbers only; once is enough */
     volume->partition = partition;
     volume->disk = disk;
     code = initialize(volume, inodes);

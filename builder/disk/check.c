@@ -113,6 +113,40 @@ static int check_xattrs(const struct disk *disk, const struct plan_partition *ho
     return 0;
 }
 
+/* --- numbers that ext4 keeps ------------------------------------------------------------- */
+
+/*
+ * Of an inode's 16 bits for links 65000 are used (EXT4_LINK_MAX), of a file's blocks all that 32
+ * bits count but the last (EXT_MAX_BLOCKS).
+ */
+static int check_ext4(const struct disk *disk, const struct node *node, struct error *err)
+{
+    enum { LINKS_MAX = 65000 };
+    const struct inode *inode = node->inode;
+    char size[TEXT_SIZE_MAX];
+
+    if (inode->links > LINKS_MAX) {
+        return refuse(disk, node, err, "%u hard links; ext4 has room for %d", inode->links,
+                      LINKS_MAX);
+    }
+    if (inode->size > EXT4_FILE_MAX) {
+        return refuse(disk, node, err, "a file of %s; ext4 takes less than 16 TiB",
+                      text_size(inode->size, size));
+    }
+    return 0;
+}
+
+/* Linux has 12 bits for a device's major number and 20 for the minor. */
+static int check_device(const struct disk *disk, const struct node *node, struct error *err)
+{
+    const struct inode *inode = node->inode;
+
+    return inode->major < 1U << 12 && inode->minor < 1U << 20
+               ? 0
+               : refuse(disk, node, err, "device %u:%u, which Linux cannot have", inode->major,
+                        inode->minor);
+}
+
 /* --- the rest ---------------------------------------------------------------------------- */
 
 /*
@@ -190,7 +224,8 @@ static int check_node(void *data, struct node *node, struct error *err)
     if (disk_is_vfat(disk->plan, node)) {
         return check_vfat(disk, home, node, err);
     }
-    if (check_xattrs(disk, home, node, err) < 0) {
+    if (check_xattrs(disk, home, node, err) < 0 || check_device(disk, node, err) < 0 ||
+        (home->spec->filesystem == FS_EXT4 && check_ext4(disk, node, err) < 0)) {
         return -1;
     }
     return first && node->inode->links > 1 ? check_links(disk, home, node, err) : 0;

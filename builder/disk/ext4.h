@@ -18,6 +18,9 @@ unsigned ext4_inode_ratio(uint64_t size_bytes);
 int ext4_make(const char *disk, const struct plan_partition *partition, uint32_t inodes,
               int64_t epoch, struct error *err);
 
+/* Bytes of the largest file: 2^32 - 1 blocks. */
+#define EXT4_FILE_MAX (UINT32_MAX * 4096ULL)
+
 /* What is free in it, read from its superblock: blocks of EXT4_BLOCK bytes, and inodes. */
 enum { EXT4_BLOCK = 4096 };
 int ext4_free_space(int fd, const struct plan_partition *partition, uint64_t *ret_blocks,

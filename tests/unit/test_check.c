@@ -138,12 +138,34 @@ static void more_than_a_partition_has_is_refused(void **state)
         "'esp', which is vfat");
 }
 
+static void numbers_larger_than_ext4_keeps_are_refused(void **state)
+{
+    struct entry file = {.path = "x", .type = ENTRY_FILE, .size = (1ULL << 44) - 4096};
+    struct entry device = {.path = "x", .type = ENTRY_CHARACTER, .major = 4095, .minor = 1048575};
+
+    (void)state;
+    assert_string_equal(check("ext4", &file, 0), "");
+    file.size++;
+    assert_string_equal(check("ext4", &file, 0),
+                        "layer 'kiln': 'x': a file of 16.0 TiB; ext4 takes less than 16 TiB");
+    assert_string_equal(check("xfs", &file, 0), "");
+    assert_string_equal(check("ext4", &device, 0), "");
+    device.major++;
+    assert_string_equal(check("ext4", &device, 0),
+                        "layer 'kiln': 'x': device 4096:1048575, which Linux cannot have");
+    device.major--;
+    device.minor++;
+    assert_string_equal(check("xfs", &device, 0),
+                        "layer 'kiln': 'x': device 4095:1048576, which Linux cannot have");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(attributes_that_would_be_lost_are_refused),
         cmocka_unit_test(attributes_larger_than_a_file_system_takes_are_refused),
         cmocka_unit_test(times_outside_a_file_systems_range_are_refused),
+        cmocka_unit_test(numbers_larger_than_ext4_keeps_are_refused),
         cmocka_unit_test(more_than_a_partition_has_is_refused),
     };
 

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
+#include "disk/ext4.h"
 #include "disk/native.h"
 
 /* --- what the tree tells ----------------------------------------------------------------- */
@@ -29,9 +31,8 @@ struct record *native_record(struct engine *engine, struct inode *inode)
     return record;
 }
 
-static void on_changed(void *data, struct inode *inode)
+void native_change(struct engine *engine, struct inode *inode)
 {
-    struct engine *engine = data;
     struct record *record = native_record(engine, inode);
 
     if (!record->changed) {
@@ -40,6 +41,11 @@ static void on_changed(void *data, struct inode *inode)
              sizeof(*engine->changed));
         engine->changed[engine->changed_count++] = inode->id;
     }
+}
+
+static void on_changed(void *data, struct inode *inode)
+{
+    native_change(data, inode);
 }
 
 static void on_cleared(void *data, struct inode *inode)
@@ -164,18 +170,31 @@ static int engine_begin(const struct disk *disk, struct engine **ret, struct err
     return 0;
 }
 
+/* disk_check refuses it too, but that would be after all its zeros were digested. */
+static int fail_large(const struct engine *engine, const struct inode *inode, struct error *err)
+{
+    SCOPED(buf_done) struct buf path = {0};
+    char size[TEXT_SIZE_MAX];
+
+    node_path(inode->names, &path);
+    return fail(err, FAIL_ERROR, "layer '%s': '%s': a file of %s; ext4 takes less than 16 TiB",
+                stack_owner(engine->disk->stack, inode), path.data, text_size(inode->size, size));
+}
+
 /* Files for a FAT are not taken: they are streamed at the end, in the order that it wants. */
 static int engine_file(struct engine *engine, struct inode *inode, struct error *err)
 {
     struct record *record = native_record(engine, inode);
 
-    (void)err;
     if (record->volume == NULL) {
         native_find_mounts(engine);
         record->volume = native_home(engine, inode->names);
     }
     if (record->volume == NULL) {
         return 0;
+    }
+    if (inode->size > EXT4_FILE_MAX) {
+        return fail_large(engine, inode, err);
     }
     native_file(engine, record);
     return 1;
@@ -184,7 +203,9 @@ static int engine_file(struct engine *engine, struct inode *inode, struct error 
 static int engine_finish(struct engine *engine, struct buf *core, struct error *err)
 {
     (void)core;
-    return native_settle(engine, err) < 0 ? -1 : native_write(engine, err);
+    return native_check_homes(engine, err) < 0 || native_settle(engine, err) < 0
+               ? -1
+               : native_write(engine, err);
 }
 
 static char *engine_describe(const struct engine *engine)

@@ -72,6 +72,15 @@ struct record *native_record(struct engine *engine, struct inode *inode);
 struct volume *native_home(struct engine *engine, const struct node *node);
 void native_find_mounts(struct engine *engine);
 
+/* An inode is to be placed when its layer is over. */
+void native_change(struct engine *engine, struct inode *inode);
+
+/*
+ * At the end, before the last native_settle: the names of an inode may lie on another file system
+ * than the one its first did. What has data cannot follow.
+ */
+int native_check_homes(struct engine *engine, struct error *err);
+
 /* The content of a file, as it comes: its blocks are taken, its digest is there after the layer. */
 void native_file(struct engine *engine, struct record *record);
 int native_bytes(struct engine *engine, const void *data, size_t size, uint64_t offset,

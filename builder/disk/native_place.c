@@ -51,6 +51,55 @@ struct volume *native_home(struct engine *engine, const struct node *node)
     return engine->volumes[at];
 }
 
+/* --- what a later layer moved ------------------------------------------------------------ */
+
+static bool has_data(const struct inode *inode)
+{
+    return inode->type == ENTRY_FILE && inode->data_bytes != 0;
+}
+
+static int fail_moved(const struct engine *engine, const struct inode *inode, struct error *err)
+{
+    SCOPED(buf_done) struct buf path = {0};
+
+    node_path(inode->names, &path);
+    fail(err, FAIL_ERROR,
+         "layer '%s': '%s': a hard link whose data came by a name on another partition, which a "
+         "later layer removed; engine native cannot move it",
+         stack_owner(engine->disk->stack, inode), path.data);
+    return fail_hint(err, "set 'engine: guestfs' under 'disk' in %s", engine->disk->profile->path);
+}
+
+/* What has no data anywhere is placed where its names are now. */
+static int check_home(struct engine *engine, struct record *record, struct error *err)
+{
+    struct inode *inode = record->inode;
+    struct volume *home = native_home(engine, inode->names);
+    bool kept = record->written || inode->content != NULL;
+
+    if (home != NULL && has_data(inode) &&
+        (home == record->volume ? !kept : inode->content == NULL)) {
+        return fail_moved(engine, inode, err);
+    }
+    if (home != record->volume) {
+        native_give_all(record);
+        native_change(engine, inode);
+    }
+    return 0;
+}
+
+int native_check_homes(struct engine *engine, struct error *err)
+{
+    native_find_mounts(engine);
+    for (uint32_t id = 1; id <= engine->last_id; id++) {
+        if (engine->records[id].inode != NULL &&
+            check_home(engine, &engine->records[id], err) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 /* --- the image does not fit -------------------------------------------------------------- */
 
 static int fail_full(const struct engine *engine, const struct record *record, const char *what,

@@ -45,7 +45,7 @@ static const struct {
     {"system.", 7, false},
 };
 
-static void find_index(const char *name, struct attribute *ret)
+static bool find_index(const char *name, struct attribute *ret)
 {
     for (size_t i = 0; i < COUNT(spaces); i++) {
         size_t length = strlen(spaces[i].prefix);
@@ -55,11 +55,22 @@ static void find_index(const char *name, struct attribute *ret)
             ret->index = spaces[i].index;
             ret->name = name + length;
             ret->length = strlen(name) - length;
-            return;
+            return true;
         }
     }
-    /* No layer brings any other. */
-    abort();
+    return false;
+}
+
+bool attributes_are_possible(const struct inode *inode)
+{
+    struct attribute ignored;
+
+    for (size_t i = 0; i < inode->xattr_count; i++) {
+        if (!find_index(inode->xattrs[i].name, &ignored)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* An ACL: only entries that name somebody have a number on the disk (fs/ext4/acl.h). */
@@ -86,7 +97,7 @@ static struct attribute convert(const struct xattr *xattr)
 {
     struct attribute attribute = {0};
 
-    find_index(xattr->name, &attribute);
+    (void)find_index(xattr->name, &attribute);
     if (attribute.index == 2 || attribute.index == 3) {
         put_acl(xattr->value, xattr->size, &attribute);
     } else {

@@ -15,6 +15,9 @@
 
 enum { ATTRIBUTES_INLINE = 96 }; /* bytes behind an inode's fields */
 
+/* False when one has a name of no namespace, which only a state that was tampered with brings. */
+bool attributes_are_possible(const struct inode *inode);
+
 bool attributes_need_block(const struct inode *inode);
 
 /* What stands in the inode: AREA is zeroed and filled. */

@@ -162,7 +162,8 @@ static bool has_right_blocks(struct engine *engine, const struct record *record)
         blocks += record->pieces[i].count;
         end = record->pieces[i].logical + record->pieces[i].count;
     }
-    if ((record->attributes != 0) != attributes_need_block(inode)) {
+    if (!attributes_are_possible(inode) ||
+        (record->attributes != 0) != attributes_need_block(inode)) {
         return false;
     }
     switch (inode->type) {
@@ -170,7 +171,9 @@ static bool has_right_blocks(struct engine *engine, const struct record *record)
         return end <= (inode->size + VOLUME_BLOCK - 1) / VOLUME_BLOCK &&
                (blocks != 0) == (inode->data_bytes != 0);
     case ENTRY_DIRECTORY:
-        return blocks == end && blocks == directory_blocks(native_directory_bytes(engine, record));
+        return blocks == end &&
+               blocks == directory_blocks(native_directory_bytes(engine, record)) &&
+               directory_is_possible((size_t)blocks);
     case ENTRY_SYMLINK:
         return blocks == end && blocks == native_symlink_blocks(inode->target);
     default:

@@ -111,8 +111,8 @@ static int fail_full(const struct engine *engine, const struct record *record, c
     fail(err, FAIL_ERROR, "layer '%s': '%s': the image does not fit: partition '%s' has no %s left",
          stack_owner(engine->disk->stack, record->inode), path.data,
          volume_partition(record->volume)->spec->name, what);
-    return fail_hint(err, "raise '%s' under 'disk' in %s",
-                     strcmp(what, "inode") == 0 ? "inodes' (or 'size')" : "size",
+    return fail_hint(err, "raise %s under 'disk' in %s",
+                     strcmp(what, "inode") == 0 ? "'inodes' (or 'size')" : "'size'",
                      engine->disk->profile->path);
 }
 

@@ -141,15 +141,13 @@ static int load_tree_blocks(struct unpack *in, struct record *record, struct cla
 static int load_number(struct engine *engine, struct record *record, uint32_t number,
                        struct error *err)
 {
-    const struct node *node = record->inode->names;
-    bool root =
-        number == VOLUME_ROOT && record->inode->type == ENTRY_DIRECTORY &&
-        tree_find(engine->disk->stack->tree, volume_partition(record->volume)->spec->mount) == node;
+    const char *mount = volume_partition(record->volume)->spec->mount;
+    bool root = tree_find(engine->disk->stack->tree, mount) == record->inode->names;
+    bool right = root ? number == VOLUME_ROOT && record->inode->type == ENTRY_DIRECTORY
+                      : volume_claim_inode(record->volume, number);
 
     record->number = number;
-    return root || volume_claim_inode(record->volume, number)
-               ? 0
-               : damaged("an inode number that is not free", err);
+    return right ? 0 : damaged("an inode number that is not free", err);
 }
 
 /* What place_record would have given it. */

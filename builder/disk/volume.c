@@ -402,7 +402,9 @@ static void count_blocks(struct volume *volume)
 /* The inodes that libext2fs has written, before the epoch was known. */
 static int date_reserved(struct volume *volume, int64_t epoch, struct error *err)
 {
-    enum { ATIME = 8, CTIME = 12, MTIME = 16, CRTIME = 0x90, SUM_LOW = 0x7c, SUM_HIGH = 0x82 };
+    enum { SUM_LOW = 0x7c, SUM_HIGH = 0x82 };
+    /* atime, ctime, mtime, crtime: seconds, and where two more bits of them are. */
+    static const uint8_t places[][2] = {{8, 0x8c}, {12, 0x84}, {16, 0x88}, {0x90, 0x94}};
     static const uint32_t numbers[] = {EXT2_RESIZE_INO, EXT2_JOURNAL_INO};
     SCOPED_FD int fd = open(volume->disk, O_RDWR | O_CLOEXEC);
 
@@ -417,10 +419,10 @@ static int date_reserved(struct volume *volume, int64_t epoch, struct error *err
         if (file_pread(fd, inode, sizeof(inode), at, volume->disk, err) < 0) {
             return -1;
         }
-        put32(inode + ATIME, (uint32_t)epoch);
-        put32(inode + CTIME, (uint32_t)epoch);
-        put32(inode + MTIME, (uint32_t)epoch);
-        put32(inode + CRTIME, (uint32_t)epoch);
+        for (size_t n = 0; n < COUNT(places); n++) {
+            put32(inode + places[n][0], (uint32_t)epoch);
+            put32(inode + places[n][1], (uint32_t)((epoch - (int32_t)epoch) >> 32) & 3);
+        }
         put16(inode + SUM_LOW, 0);
         put16(inode + SUM_HIGH, 0);
         sum = volume_checksum(volume_inode_seed(volume, numbers[i]), inode, sizeof(inode));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "disk/writer.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -361,9 +362,14 @@ struct writer *writer_new(int fd, const char *name, struct blocks *blocks)
     for (size_t i = 0; i < LANES; i++) {
         struct lane *lane = &writer->lanes[i];
 
+        int result;
+
         lane->writer = writer;
-        if (pthread_create(&lane->thread, NULL, run_lane, lane) != 0) {
+        result = pthread_create(&lane->thread, NULL, run_lane, lane);
+
+        if (result != 0) {
             writer_free(writer);
+            errno = result;
             return NULL;
         }
         lane->running = true;

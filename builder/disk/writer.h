@@ -17,7 +17,8 @@
 
 struct writer;
 
-/* FD and NAME (for messages) and BLOCKS are borrowed; BLOCKS is told what becomes of each block. */
+/* FD and NAME (for messages) and BLOCKS are borrowed; BLOCKS is told what becomes of each block.
+ * NULL, with errno, when there is no thread to be had. */
 struct writer *writer_new(int fd, const char *name, struct blocks *blocks);
 void writer_free(struct writer *writer);
 SCOPE_DEFINE(writer, writer_free)

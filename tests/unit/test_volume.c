@@ -280,6 +280,32 @@ static void more_inodes_than_there_is_room_for_are_refused(void **state)
     }
 }
 
+/* Beyond 2038: the inodes of libext2fs's own as well. */
+static void times_have_34_bits(void **state)
+{
+    static const unsigned inodes[] = {2, 7, 8, 11};
+    struct image image;
+    struct buf core = {0};
+
+    (void)state;
+    need_tool("debugfs");
+    image_new(&image, "a.img", "1GiB", NULL);
+    image.disk.epoch = 4102444800; /* 2100 */
+    tree_settle(image.stack.tree, image.disk.epoch);
+    assert_int_equal(engine_native.finish(image.engine, &core, &image.err), 0);
+    for (size_t i = 0; i < COUNT(inodes); i++) {
+        SCOPED_FREE char *command = xprintf("stat <%u>", inodes[i]);
+        SCOPED_FREE char *text = image_debugfs(&image, command);
+        size_t count = 0;
+
+        for (const char *at = text; (at = strstr(at, "Fri Jan  1 00:00:00 2100")) != NULL; at++) {
+            count++;
+        }
+        assert_int_equal(count, 4);
+    }
+    image_done(&image);
+}
+
 /* --- inode numbers ------------------------------------------------------------------------- */
 
 static void inode_numbers_come_lowest_first(void **state)
@@ -416,6 +442,7 @@ int main(void)
         cmocka_unit_test(sizes_from_the_smallest_to_terabytes),
         cmocka_unit_test(what_is_too_small_says_so),
         cmocka_unit_test(more_inodes_than_there_is_room_for_are_refused),
+        cmocka_unit_test(times_have_34_bits),
         cmocka_unit_test(inode_numbers_come_lowest_first),
         cmocka_unit_test(resize2fs_grows_it),
         cmocka_unit_test(e2fsck_repairs_from_a_copy_of_the_superblock),

@@ -12,10 +12,14 @@ static const char features[] =
     "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,"
     "large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
 
-/* mke2fs.conf's ratios: small file systems hold small files. */
+/* mke2fs.conf's ratios: small file systems hold small files, and large ones would have more inodes
+ * than 32 bits count. */
 unsigned ext4_inode_ratio(uint64_t size_bytes)
 {
-    return size_bytes < 512ULL << 20 ? 4096 : 16384;
+    return size_bytes < 512ULL << 20  ? 4096
+           : size_bytes < 4ULL << 40  ? 16384
+           : size_bytes < 16ULL << 40 ? 32768
+                                      : 65536;
 }
 
 int ext4_make(const char *disk, const struct plan_partition *partition, uint32_t inodes,

@@ -53,16 +53,19 @@ static void describe(const struct plan_partition *part, uint32_t inodes,
     param->s_inode_size = VOLUME_INODE;
     param->s_log_groups_per_flex = 4;
     param->s_inodes_count = wanted < UINT32_MAX ? (uint32_t)wanted : UINT32_MAX;
-    ext2fs_blocks_count_set(param, blocks);
-    ext2fs_r_blocks_count_set(param, blocks * RESERVED_PERCENT / 100);
     param->s_feature_compat = EXT3_FEATURE_COMPAT_HAS_JOURNAL | EXT2_FEATURE_COMPAT_EXT_ATTR |
-                              EXT2_FEATURE_COMPAT_RESIZE_INODE | EXT2_FEATURE_COMPAT_DIR_INDEX;
+                              EXT2_FEATURE_COMPAT_DIR_INDEX;
+    /* Its inode counts blocks in 32 bits. */
+    param->s_feature_compat |= blocks <= UINT32_MAX ? EXT2_FEATURE_COMPAT_RESIZE_INODE : 0;
     param->s_feature_incompat = EXT2_FEATURE_INCOMPAT_FILETYPE | EXT3_FEATURE_INCOMPAT_EXTENTS |
                                 EXT4_FEATURE_INCOMPAT_64BIT | EXT4_FEATURE_INCOMPAT_FLEX_BG;
     param->s_feature_ro_compat =
         EXT2_FEATURE_RO_COMPAT_SPARSE_SUPER | EXT2_FEATURE_RO_COMPAT_LARGE_FILE |
         EXT4_FEATURE_RO_COMPAT_HUGE_FILE | EXT4_FEATURE_RO_COMPAT_DIR_NLINK |
         EXT4_FEATURE_RO_COMPAT_EXTRA_ISIZE | EXT4_FEATURE_RO_COMPAT_METADATA_CSUM;
+    /* After the features: only with 64bit do these set more than 32. */
+    ext2fs_blocks_count_set(param, blocks);
+    ext2fs_r_blocks_count_set(param, blocks * RESERVED_PERCENT / 100);
 }
 
 /* What ext2fs_initialize leaves to its caller, or takes from the clock or this machine's char. */
@@ -130,7 +133,9 @@ static errcode_t lay_out_groups(ext2_filsys fs)
     for (ext2_ino_t ino = 1; code == 0 && ino <= RESERVED_INODES; ino++) {
         ext2fs_inode_alloc_stats2(fs, ino, 1, ino == VOLUME_ROOT);
     }
-    return code != 0 ? code : ext2fs_create_resize_inode(fs);
+    return code != 0 || !ext2fs_has_feature_resize_inode(fs->super)
+               ? code
+               : ext2fs_create_resize_inode(fs);
 }
 
 /* In front, not in the middle where libext2fs would put it: data stays in one piece. */
@@ -416,6 +421,9 @@ static int date_reserved(struct volume *volume, int64_t epoch, struct error *err
         uint64_t at = volume_inode_offset(volume, numbers[i]);
         uint32_t sum;
 
+        if (numbers[i] == EXT2_RESIZE_INO && !ext2fs_has_feature_resize_inode(volume->fs->super)) {
+            continue;
+        }
         if (file_pread(fd, inode, sizeof(inode), at, volume->disk, err) < 0) {
             return -1;
         }

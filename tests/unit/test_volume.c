@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <cmocka.h> /* last: it has a macro fail() */
@@ -114,7 +115,7 @@ static void the_superblock_is_that_of_mke2fs(void **state)
         "Journal sequence",
         "Journal start",
     };
-    static const uint64_t sizes[] = {64 << 20, GIB, 4 * GIB, 100 * GIB};
+    static const uint64_t sizes[] = {64 << 20, GIB, 4 * GIB, 100 * GIB, 5000 * GIB};
 
     (void)state;
     need_tool("mke2fs");
@@ -126,7 +127,7 @@ static void the_superblock_is_that_of_mke2fs(void **state)
 
         yaml = xprintf("{name: root, type: root, filesystem: ext4, size: %lluMiB, mount: /}",
                        (unsigned long long)(sizes[i] >> 20));
-        image_new(&image, "a.img", "128GiB", yaml);
+        image_new(&image, "a.img", "5010GiB", yaml);
         image_finish(&image);
         part = image_part(&image, 1);
         ours = RUN("dumpe2fs", "-h", part);
@@ -250,6 +251,26 @@ static void sizes_from_the_smallest_to_terabytes(void **state)
         image_finish(&image);
         image_done(&image);
     }
+}
+
+/* More blocks than 32 bits count; few file systems take a file so long, memory does. */
+static void a_disk_of_more_than_16_tebibytes(void **state)
+{
+    const struct plan_partition part = part_of(1 << 20, 17ULL << 40);
+    SCOPED(volume_freep) struct volume *volume = NULL;
+    SCOPED_FD int fd = memfd_create("disk", MFD_CLOEXEC);
+    SCOPED_FREE char *path = xprintf("/proc/self/fd/%d", fd);
+    struct error err = {0};
+
+    (void)state;
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, (off_t)(18ULL << 40)), 0);
+    if (volume_new(path, &part, 0, &volume, &err) < 0) {
+        fail_msg("%s", err.message);
+    }
+    /* All but what the tables take, of which those of inodes are one part in 256. */
+    assert_true(space_free_blocks(volume_space(volume)) > (17ULL << 40) / 4096 * 99 / 100);
+    assert_int_equal(volume_inodes(volume), (17ULL << 40) / 65536);
 }
 
 static void what_is_too_small_says_so(void **state)
@@ -397,7 +418,7 @@ static void resize2fs_grows_it(void **state)
     image_new(&image, "a.img", "1GiB", NULL);
     fill_some(&image);
     image_finish(&image);
-    cut_out(&image, 40 * GIB);
+    cut_out(&image, 5 * GIB);
     text = RUN("resize2fs", "p.img");
     must_be_clean("p.img");
     must_be_there("p.img", "cat many/999");
@@ -440,6 +461,7 @@ int main(void)
         cmocka_unit_test(the_superblock_is_that_of_mke2fs),
         cmocka_unit_test(the_same_calls_give_the_same_bytes),
         cmocka_unit_test(sizes_from_the_smallest_to_terabytes),
+        cmocka_unit_test(a_disk_of_more_than_16_tebibytes),
         cmocka_unit_test(what_is_too_small_says_so),
         cmocka_unit_test(more_inodes_than_there_is_room_for_are_refused),
         cmocka_unit_test(times_have_34_bits),

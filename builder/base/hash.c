@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/stop.h"
 
 struct hash {
     EVP_MD_CTX *context;
@@ -45,6 +46,22 @@ void hash_free(struct hash *hash)
 void hash_add(struct hash *hash, const void *data, size_t size)
 {
     must(EVP_DigestUpdate(hash->context, data, size));
+}
+
+int hash_zeros(struct hash *hash, uint64_t size, struct error *err)
+{
+    static const uint8_t zeros[64 << 10];
+
+    while (size != 0) {
+        size_t piece = size < sizeof(zeros) ? (size_t)size : sizeof(zeros);
+
+        if (stop_check(err) < 0) {
+            return -1;
+        }
+        hash_add(hash, zeros, piece);
+        size -= piece;
+    }
+    return 0;
 }
 
 void hash_end(struct hash *hash, uint8_t ret_digest[HASH_SIZE])

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/fail.h"
 #include "base/scope.h"
 
 #define HASH_SIZE 32
@@ -19,6 +20,9 @@ struct hash *hash_new(void);
 void hash_free(struct hash *hash);
 SCOPE_DEFINE(hash, hash_free)
 void hash_add(struct hash *hash, const void *data, size_t size);
+
+/* Adds SIZE zeros, which may be terabytes: -1 when the user has seen enough of it (base/stop.h). */
+int hash_zeros(struct hash *hash, uint64_t size, struct error *err);
 
 /* Writes the digest of everything added and starts anew. */
 void hash_end(struct hash *hash, uint8_t ret_digest[HASH_SIZE]);

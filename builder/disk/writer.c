@@ -9,7 +9,6 @@
 
 #include "base/buf.h"
 #include "base/file.h"
-#include "base/stop.h"
 
 enum {
     PIECE = 1 << 20, /* bytes; a piece lies within one such stretch of the disk */
@@ -99,23 +98,6 @@ static int write_piece(struct writer *writer, struct piece_of_work *piece, struc
     return 0;
 }
 
-/* A hole may be terabytes: a user who has seen enough of it must be heard. */
-static int hash_hole(struct hash *hash, uint64_t size, struct error *err)
-{
-    static const uint8_t zeros[64 << 10];
-
-    while (size != 0) {
-        size_t piece = size < sizeof(zeros) ? (size_t)size : sizeof(zeros);
-
-        if (stop_check(err) < 0) {
-            return -1;
-        }
-        hash_add(hash, zeros, piece);
-        size -= piece;
-    }
-    return 0;
-}
-
 static int digest_files(struct writer *writer, struct piece_of_work *piece, struct hash *hash,
                         struct error *err)
 {
@@ -127,7 +109,7 @@ static int digest_files(struct writer *writer, struct piece_of_work *piece, stru
             hash_add(hash, piece->bytes + step->from, step->size);
         } else if (step->what == STEP_END) {
             hash_end(hash, step->digest);
-        } else if (hash_hole(hash, step->size, err) < 0) {
+        } else if (hash_zeros(hash, step->size, err) < 0) {
             return -1;
         }
     }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "guest/doctor.h"
-#include "store/store.h"
 
 #include <archive.h>
 #include <dirent.h>
@@ -29,6 +28,7 @@
 #include "base/scope.h"
 #include "base/text.h"
 #include "guest/kvm.h"
+#include "store/store.h"
 
 /* The appliance is a sparse file of 0.4 to 0.7 GB of data; while it is rebuilt there are two. */
 #define APPLIANCE_ROOM (UINT64_C(3) << 29)

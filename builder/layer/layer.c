@@ -83,16 +83,7 @@ static int read_through(struct layer *layer, unsigned part, struct error *err)
         return -1;
     }
     while ((more = reader_next(reader, &entry, err)) > 0) {
-        const void *data;
-        size_t size;
-        uint64_t offset;
-
-        while ((more = reader_data(reader, &data, &size, &offset, err)) > 0) {
-            if (stop_check(err) < 0) {
-                return -1;
-            }
-        }
-        if (more < 0 || stop_check(err) < 0) {
+        if (stop_check(err) < 0) {
             return -1;
         }
     }

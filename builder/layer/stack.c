@@ -60,23 +60,6 @@ struct scan {
     uint64_t before; /* bytes of the layers already read */
 };
 
-/* A hole may be terabytes: a user who has seen enough of it must be heard. */
-static int hash_zeros(struct hash *hash, uint64_t size, struct error *err)
-{
-    static const char zeros[64 << 10];
-
-    while (size != 0) {
-        size_t piece = size < sizeof(zeros) ? (size_t)size : sizeof(zeros);
-
-        if (stop_check(err) < 0) {
-            return -1;
-        }
-        hash_add(hash, zeros, piece);
-        size -= piece;
-    }
-    return 0;
-}
-
 /* Notes that SIZE bytes of data lie at OFFSET, growing the last run where they touch. */
 static void note_extent(struct scan *scan, struct inode *inode, uint64_t offset, uint64_t size)
 {

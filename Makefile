@@ -77,6 +77,11 @@ $(OUT)/obj/%.o: %.c Makefile
 	$(call say,CC  )
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+# A cached state is for the very code that made it.
+CODE := $(shell cat $(SOURCES) $(HEADERS) | sha256sum | cut -c1-16)
+$(OUT)/obj/builder/disk/state.o: ALL_CFLAGS += -DKILN_CODE='"$(CODE)"'
+$(OUT)/obj/builder/disk/state.o: $(SOURCES) $(HEADERS)
+
 # --- what is needed --------------------------------------------------------------------------
 
 deps:
@@ -165,7 +170,7 @@ format-check:
 
 tidy:
 	clang-tidy --quiet $(SOURCES) -- -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \
-	    -DKILN_VERSION='"$(VERSION)"' -Ibuilder $(PACKAGE_CFLAGS)
+	    -DKILN_VERSION='"$(VERSION)"' -DKILN_CODE='""' -Ibuilder $(PACKAGE_CFLAGS)
 
 # Every header stands alone.
 check-headers:

@@ -12,7 +12,6 @@
 #include "base/stop.h"
 #include "store/store.h"
 
-/* Raised with whatever a state holds: what the engine writes, which files are kept in memory. */
 #define STATE_FORMAT "kiln state 1"
 #define DISK_NAME "disk"
 #define TREE_NAME "tree"
@@ -57,7 +56,7 @@ static void make_key(const struct state *state, size_t count, uint8_t ret[HASH_S
 
     (void)ext2fs_get_library_version(&version, &date);
     pack_text(&text, STATE_FORMAT);
-    pack_text(&text, KILN_VERSION);
+    pack_text(&text, KILN_VERSION " " KILN_CODE); /* what the engine writes, what it keeps */
     pack_text(&text, version);
     pack_u64(&text, disk->plan->size_bytes);
     pack_bytes(&text, disk->plan->disk_uuid.bytes, sizeof(disk->plan->disk_uuid.bytes));

@@ -408,6 +408,9 @@ int pipeline_build(const struct build_options *options, struct ui *ui, struct er
     struct work work = {.options = options, .ui = ui};
     int result = build(&work, err);
 
+    if (result < 0 && err->os == ENOSPC) {
+        (void)fail_hint(err, "free some space, or name another place with -o");
+    }
     work_done(&work);
     /* What a build killed just before this one left is old enough to be known as dead by now. */
     guest_sweep();

@@ -16,6 +16,7 @@ full()
 {
     expect_status 1 "$KILN" build "$@" -o small/bundle
     grep -qaE 'no space|No space' stderr || { cat stderr; fail "not the cause"; }
+    expect_text stderr 'hint: free some space'
 }
 
 head -c 100M /dev/urandom >random

@@ -159,6 +159,34 @@ static void what_is_replaced_is_gone_from_the_disk(void **state)
     image_done(&image);
 }
 
+/* Blocks that were digested as they were written, and are holes now. */
+static void what_is_gone_has_no_digest(void **state)
+{
+    enum { SIZE = 4 << 20 };
+    SCOPED_FREE char *bytes = xmalloc(SIZE);
+    uint8_t known[HASH_SIZE], fresh[HASH_SIZE];
+    struct image image;
+    struct error err = {0};
+
+    (void)state;
+    need_tool("e2fsck");
+    memset(bytes, 'x', SIZE);
+    image_new(&image, "a.img", "1GiB", NULL);
+    image_file(&image, "f", bytes, SIZE);
+    image_layer(&image);
+    image_remove(&image, "f");
+    image_finish(&image);
+    assert_int_equal(
+        blocks_complete(image.disk.blocks, image.engine->fd, "a.img", NULL, NULL, &err), 0);
+    blocks_total(image.disk.blocks, known);
+    blocks_forget(image.disk.blocks, 0, image.plan->size_bytes);
+    assert_int_equal(
+        blocks_complete(image.disk.blocks, image.engine->fd, "a.img", NULL, NULL, &err), 0);
+    blocks_total(image.disk.blocks, fresh);
+    assert_memory_equal(known, fresh, HASH_SIZE);
+    image_done(&image);
+}
+
 /* One file again and again fills the disk many times over: blocks come back within a layer too. */
 static void freed_blocks_are_used_when_there_are_no_others(void **state)
 {
@@ -496,6 +524,7 @@ int main(void)
         cmocka_unit_test(holes_of_any_size_are_zeros),
         cmocka_unit_test(pieces_of_data_do_not_matter),
         cmocka_unit_test(what_is_replaced_is_gone_from_the_disk),
+        cmocka_unit_test(what_is_gone_has_no_digest),
         cmocka_unit_test(freed_blocks_are_used_when_there_are_no_others),
         cmocka_unit_test(a_full_file_system_names_layer_path_and_what_to_do),
         cmocka_unit_test(the_most_links_ext4_takes),

@@ -11,141 +11,125 @@
 #include "base/file.h"
 
 enum {
-    PIECE = 1 << 20, /* bytes; a piece lies within one such stretch of the disk */
-    PIECES = 10,     /* at most under way */
+    CHUNK = BLOCK_SIZE, /* bytes; small enough to stay in a core's cache from digest to write */
+    CHUNKS = 20,        /* at most under way */
+    STEPS_MAX = 4096,   /* of a chunk: then it is handed over though there is room */
 };
 
 /* What the current file gets, in order, for its digest. */
 struct step {
     enum { STEP_BYTES, STEP_HOLE, STEP_END } what;
-    uint32_t from;   /* bytes: where they begin in the piece */
+    uint32_t from;   /* bytes: where they begin in the chunk */
     uint64_t size;   /* bytes and holes */
     uint8_t *digest; /* end: where it goes */
 };
 
-struct piece_of_work {
-    uint8_t *bytes; /* PIECE of them */
+/* Bytes that lie one after another within one block of the disk. */
+struct chunk {
+    struct chunk *next;
+    uint8_t *bytes; /* CHUNK of them */
     uint64_t offset;
     uint32_t size;
+    bool digested; /* it is a whole block, and this is its digest */
+    uint8_t digest[HASH_SIZE];
     struct step *steps;
     size_t step_count, step_space;
-    unsigned left;                 /* lanes that are not done with it */
-    struct piece_of_work *next[2]; /* in the queue of each lane */
 };
-
-/* One thread and its queue. Pieces go through a lane in order. */
-struct lane {
-    struct writer *writer;
-    pthread_t thread;
-    bool running;
-    struct piece_of_work *first, *last;
-    int (*work)(struct writer *writer, struct piece_of_work *piece, struct hash *hash,
-                struct error *err);
-};
-
-enum { LANE_WRITE, LANE_FILES, LANES };
 
 struct writer {
     int fd;
     const char *name;
     struct blocks *blocks;
-    struct piece_of_work *current;
-    struct lane lanes[LANES];
+    struct chunk *current;
+    struct hash *hash; /* for whoever calls */
+
+    pthread_t thread;
+    bool running;
+    struct hash *block_hash, *file_hash; /* for the thread */
+
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    struct piece_of_work *idle; /* linked by next[0] */
+    struct chunk *first, *last; /* what the thread is to do, in order */
+    struct chunk *idle;
     unsigned made, busy;
     bool closing, failed;
     struct error error;
 };
 
-/* --- the lanes --------------------------------------------------------------------------- */
+/* --- the thread -------------------------------------------------------------------------- */
+
+static void digest_block(struct hash *hash, struct chunk *chunk)
+{
+    if (chunk->size == BLOCK_SIZE) {
+        hash_add(hash, chunk->bytes, BLOCK_SIZE);
+        hash_end(hash, chunk->digest);
+        chunk->digested = true;
+    }
+}
 
 /*
- * Blocks of which the piece has only a part are unknown: others write the rest, or nobody. In this
- * lane, so that of two pieces for one block the later one has the last word.
+ * A block of which the chunk has only a part is unknown: others write the rest, or nobody. Here, so
+ * that of two chunks for one block the later one has the last word.
  */
-static void forget_edges(struct writer *writer, const struct piece_of_work *piece)
+static int write_bytes(struct writer *writer, struct chunk *chunk, struct error *err)
 {
-    uint64_t end = piece->offset + piece->size;
-
-    if (piece->size != 0 && piece->offset % BLOCK_SIZE != 0) {
-        blocks_forget(writer->blocks, piece->offset, 1);
+    if (chunk->size == 0) {
+        return 0;
     }
-    if (piece->size != 0 && end % BLOCK_SIZE != 0) {
-        blocks_forget(writer->blocks, end - 1, 1);
+    if (!chunk->digested) {
+        digest_block(writer->block_hash, chunk);
     }
+    if (chunk->digested) {
+        blocks_set(writer->blocks, chunk->offset / BLOCK_SIZE, chunk->digest);
+    } else {
+        blocks_forget(writer->blocks, chunk->offset, chunk->size);
+    }
+    return file_pwrite(writer->fd, chunk->bytes, chunk->size, chunk->offset, writer->name, err);
 }
 
-/* Whole blocks are digested now. */
-static int write_piece(struct writer *writer, struct piece_of_work *piece, struct hash *hash,
-                       struct error *err)
+static int digest_files(struct writer *writer, const struct chunk *chunk, struct error *err)
 {
-    uint64_t end = piece->offset + piece->size;
-    uint64_t block = (piece->offset + BLOCK_SIZE - 1) / BLOCK_SIZE;
-    uint8_t digest[HASH_SIZE];
-
-    forget_edges(writer, piece);
-    if (piece->size != 0 &&
-        file_pwrite(writer->fd, piece->bytes, piece->size, piece->offset, writer->name, err) < 0) {
-        return -1;
-    }
-    for (; (block + 1) * BLOCK_SIZE <= end; block++) {
-        hash_add(hash, piece->bytes + (block * BLOCK_SIZE - piece->offset), BLOCK_SIZE);
-        hash_end(hash, digest);
-        blocks_set(writer->blocks, block, digest);
-    }
-    return 0;
-}
-
-static int digest_files(struct writer *writer, struct piece_of_work *piece, struct hash *hash,
-                        struct error *err)
-{
-    (void)writer;
-    for (size_t i = 0; i < piece->step_count; i++) {
-        const struct step *step = &piece->steps[i];
+    for (size_t i = 0; i < chunk->step_count; i++) {
+        const struct step *step = &chunk->steps[i];
 
         if (step->what == STEP_BYTES) {
-            hash_add(hash, piece->bytes + step->from, step->size);
+            hash_add(writer->file_hash, chunk->bytes + step->from, step->size);
         } else if (step->what == STEP_END) {
-            hash_end(hash, step->digest);
-        } else if (hash_zeros(hash, step->size, err) < 0) {
+            hash_end(writer->file_hash, step->digest);
+        } else if (hash_zeros(writer->file_hash, step->size, err) < 0) {
             return -1;
         }
     }
     return 0;
 }
 
-/* The next piece of LANE, NULL when there will be none. */
-static struct piece_of_work *lane_take(struct writer *writer, struct lane *lane)
+/* The next chunk, NULL when there will be none. */
+static struct chunk *take_chunk(struct writer *writer)
 {
-    size_t number = (size_t)(lane - writer->lanes);
-    struct piece_of_work *piece;
+    struct chunk *chunk;
 
     pthread_mutex_lock(&writer->lock);
-    while (lane->first == NULL && !writer->closing) {
+    while (writer->first == NULL && !writer->closing) {
         pthread_cond_wait(&writer->changed, &writer->lock);
     }
-    piece = lane->first;
-    if (piece != NULL) {
-        lane->first = piece->next[number];
+    chunk = writer->first;
+    if (chunk != NULL) {
+        writer->first = chunk->next;
     }
     pthread_mutex_unlock(&writer->lock);
-    return piece;
+    return chunk;
 }
 
-static void lane_done(struct writer *writer, struct piece_of_work *piece, const struct error *err)
+static void chunk_done(struct writer *writer, struct chunk *chunk, const struct error *err)
 {
     pthread_mutex_lock(&writer->lock);
     if (err->kind != FAIL_NONE && !writer->failed) {
         writer->failed = true;
         writer->error = *err;
     }
-    if (--piece->left == 0) {
-        piece->next[0] = writer->idle;
-        writer->idle = piece;
-        writer->busy--;
-    }
+    chunk->next = writer->idle;
+    writer->idle = chunk;
+    writer->busy--;
     pthread_cond_broadcast(&writer->changed);
     pthread_mutex_unlock(&writer->lock);
 }
@@ -160,20 +144,18 @@ static bool has_failed(struct writer *writer)
     return failed;
 }
 
-static void *run_lane(void *data)
+static void *run(void *data)
 {
-    struct lane *lane = data;
-    struct writer *writer = lane->writer;
-    SCOPED(hash_freep) struct hash *hash = hash_new();
-    struct piece_of_work *piece;
+    struct writer *writer = data;
+    struct chunk *chunk;
 
-    while ((piece = lane_take(writer, lane)) != NULL) {
+    while ((chunk = take_chunk(writer)) != NULL) {
         struct error err = {0};
 
-        if (!has_failed(writer)) {
-            (void)lane->work(writer, piece, hash, &err);
+        if (!has_failed(writer) && digest_files(writer, chunk, &err) == 0) {
+            (void)write_bytes(writer, chunk, &err);
         }
-        lane_done(writer, piece, &err);
+        chunk_done(writer, chunk, &err);
     }
     return NULL;
 }
@@ -189,92 +171,102 @@ static int fail_earlier(struct writer *writer, struct error *err)
     return -1;
 }
 
-static struct piece_of_work *idle_piece(struct writer *writer)
+static struct chunk *idle_chunk(struct writer *writer)
 {
-    struct piece_of_work *piece;
+    struct chunk *chunk;
 
     pthread_mutex_lock(&writer->lock);
-    while (writer->idle == NULL && writer->made == PIECES) {
+    while (writer->idle == NULL && writer->made == CHUNKS) {
         pthread_cond_wait(&writer->changed, &writer->lock);
     }
-    piece = writer->idle;
-    if (piece != NULL) {
-        writer->idle = piece->next[0];
+    chunk = writer->idle;
+    if (chunk != NULL) {
+        writer->idle = chunk->next;
     } else {
         writer->made++;
     }
     writer->busy++;
     pthread_mutex_unlock(&writer->lock);
-    if (piece == NULL) {
-        piece = xcalloc(1, sizeof(*piece));
-        piece->bytes = xmalloc(PIECE);
+    if (chunk == NULL) {
+        chunk = xcalloc(1, sizeof(*chunk));
+        chunk->bytes = xmalloc(CHUNK);
     }
-    piece->size = 0;
-    piece->step_count = 0;
-    return piece;
+    chunk->size = 0;
+    chunk->digested = false;
+    chunk->step_count = 0;
+    return chunk;
 }
 
+static bool is_behind(struct writer *writer)
+{
+    bool behind;
+
+    pthread_mutex_lock(&writer->lock);
+    behind = writer->busy > CHUNKS / 2;
+    pthread_mutex_unlock(&writer->lock);
+    return behind;
+}
+
+/* When the thread is behind, its blocks are digested here: both cores have work all the time. */
 static void hand_over(struct writer *writer)
 {
-    struct piece_of_work *piece = TAKE(writer->current);
+    struct chunk *chunk = TAKE(writer->current);
 
-    if (piece == NULL) {
+    if (chunk == NULL) {
         return;
     }
-    pthread_mutex_lock(&writer->lock);
-    piece->left = LANES;
-    for (size_t i = 0; i < LANES; i++) {
-        struct lane *lane = &writer->lanes[i];
-
-        piece->next[i] = NULL;
-        if (lane->first == NULL) {
-            lane->first = piece;
-        } else {
-            lane->last->next[i] = piece;
-        }
-        lane->last = piece;
+    if (is_behind(writer)) {
+        digest_block(writer->hash, chunk);
     }
+    pthread_mutex_lock(&writer->lock);
+    chunk->next = NULL;
+    if (writer->first == NULL) {
+        writer->first = chunk;
+    } else {
+        writer->last->next = chunk;
+    }
+    writer->last = chunk;
     pthread_cond_broadcast(&writer->changed);
     pthread_mutex_unlock(&writer->lock);
 }
 
-/* A piece that takes bytes at OFFSET: the current one if they go on where it ends. */
-static struct piece_of_work *piece_at(struct writer *writer, uint64_t offset)
+/* A chunk that takes bytes at OFFSET: the current one if they go on where it ends. */
+static struct chunk *chunk_at(struct writer *writer, uint64_t offset)
 {
-    struct piece_of_work *piece = writer->current;
+    struct chunk *chunk = writer->current;
 
-    if (piece != NULL && piece->size != 0 &&
-        (piece->offset + piece->size != offset || offset % PIECE == 0)) {
+    if (chunk != NULL && chunk->size != 0 &&
+        (chunk->offset + chunk->size != offset || offset % CHUNK == 0)) {
         hand_over(writer);
-        piece = NULL;
+        chunk = NULL;
     }
-    if (piece == NULL) {
-        piece = writer->current = idle_piece(writer);
+    if (chunk == NULL) {
+        chunk = writer->current = idle_chunk(writer);
     }
-    if (piece->size == 0) {
-        piece->offset = offset;
+    if (chunk->size == 0) {
+        chunk->offset = offset;
     }
-    return piece;
+    return chunk;
 }
 
-static void add_step(struct piece_of_work *piece, struct step step)
+static void add_step(struct chunk *chunk, struct step step)
 {
-    grow(&piece->steps, piece->step_count, &piece->step_space, sizeof(*piece->steps));
-    piece->steps[piece->step_count++] = step;
+    grow(&chunk->steps, chunk->step_count, &chunk->step_space, sizeof(*chunk->steps));
+    chunk->steps[chunk->step_count++] = step;
 }
 
 static int put(struct writer *writer, uint64_t offset, const uint8_t *data, size_t size, bool file,
                struct error *err)
 {
     while (size != 0) {
-        struct piece_of_work *piece = piece_at(writer, offset);
-        size_t room = PIECE - (size_t)(offset % PIECE), here = size < room ? size : room;
+        struct chunk *chunk = chunk_at(writer, offset);
+        size_t room = CHUNK - (size_t)(offset % CHUNK), here = size < room ? size : room;
 
-        memcpy(piece->bytes + piece->size, data, here);
+        memcpy(chunk->bytes + chunk->size, data, here);
         if (file) {
-            add_step(piece, (struct step){.what = STEP_BYTES, .from = piece->size, .size = here});
+            add_step(chunk, (struct step){.what = STEP_BYTES, .from = chunk->size, .size = here});
         }
-        piece->size += (uint32_t)here;
+        chunk->size += (uint32_t)here;
         offset += here;
         data += here;
         size -= here;
@@ -294,13 +286,11 @@ int writer_put_file(struct writer *writer, uint64_t offset, const void *data, si
     return put(writer, offset, data, size, true, err);
 }
 
-/* Any piece will do for what has no bytes; one full of steps is handed over all the same. */
+/* Any chunk will do for what has no bytes. */
 static int step(struct writer *writer, struct step step, struct error *err)
 {
-    enum { STEPS_MAX = 4096 };
-
     if (writer->current == NULL) {
-        writer->current = idle_piece(writer);
+        writer->current = idle_chunk(writer);
     }
     add_step(writer->current, step);
     if (writer->current->step_count >= STEPS_MAX) {
@@ -337,66 +327,56 @@ struct writer *writer_new(int fd, const char *name, struct blocks *blocks)
     writer->fd = fd;
     writer->name = name;
     writer->blocks = blocks;
+    writer->hash = hash_new();
+    writer->block_hash = hash_new();
+    writer->file_hash = hash_new();
     (void)pthread_mutex_init(&writer->lock, NULL);
     (void)pthread_cond_init(&writer->changed, NULL);
-    writer->lanes[LANE_WRITE].work = write_piece;
-    writer->lanes[LANE_FILES].work = digest_files;
-    for (size_t i = 0; i < LANES; i++) {
-        struct lane *lane = &writer->lanes[i];
+    errno = pthread_create(&writer->thread, NULL, run, writer);
+    writer->running = errno == 0;
+    if (!writer->running) {
+        int os = errno;
 
-        int result;
-
-        lane->writer = writer;
-        result = pthread_create(&lane->thread, NULL, run_lane, lane);
-
-        if (result != 0) {
-            writer_free(writer);
-            errno = result;
-            return NULL;
-        }
-        lane->running = true;
+        writer_free(writer);
+        errno = os;
+        return NULL;
     }
     return writer;
 }
 
-static void piece_free(struct piece_of_work *piece)
-{
-    if (piece != NULL) {
-        free(piece->bytes);
-        free(piece->steps);
-        free(piece);
-    }
-}
-
-void writer_free(struct writer *writer)
+/* What nobody flushed nobody wants. */
+static void end_thread(struct writer *writer)
 {
     struct error ignored = {0};
 
-    if (writer == NULL) {
-        return;
-    }
-    /* What nobody flushed nobody wants. */
     pthread_mutex_lock(&writer->lock);
     writer->failed = true;
     pthread_mutex_unlock(&writer->lock);
-    if (writer->lanes[LANES - 1].running) {
-        (void)writer_flush(writer, &ignored);
-    }
+    (void)writer_flush(writer, &ignored);
     pthread_mutex_lock(&writer->lock);
     writer->closing = true;
     pthread_cond_broadcast(&writer->changed);
     pthread_mutex_unlock(&writer->lock);
-    for (size_t i = 0; i < LANES; i++) {
-        if (writer->lanes[i].running) {
-            (void)pthread_join(writer->lanes[i].thread, NULL);
-        }
-    }
-    while (writer->idle != NULL) {
-        struct piece_of_work *piece = writer->idle;
+    (void)pthread_join(writer->thread, NULL);
+}
 
-        writer->idle = piece->next[0];
-        piece_free(piece);
+void writer_free(struct writer *writer)
+{
+    if (writer == NULL) {
+        return;
     }
+    if (writer->running) {
+        end_thread(writer);
+    }
+    for (struct chunk *chunk = writer->idle, *next; chunk != NULL; chunk = next) {
+        next = chunk->next;
+        free(chunk->bytes);
+        free(chunk->steps);
+        free(chunk);
+    }
+    hash_free(writer->hash);
+    hash_free(writer->block_hash);
+    hash_free(writer->file_hash);
     (void)pthread_cond_destroy(&writer->changed);
     (void)pthread_mutex_destroy(&writer->lock);
     free(writer);

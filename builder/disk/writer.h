@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Puts bytes on the disk file and digests them beside that. What comes in one after another is
- * gathered into large pieces; other threads write these out and compute what they can on them while
- * they are still in the processor's cache: the digests of the disk's blocks and those of the files.
+ * gathered into chunks of a block; a thread digests what files and blocks have in one and writes it
+ * out while it is still in its core's cache (written first, and by another thread than the digest,
+ * it took twice the time). Where the thread falls behind, the caller digests some blocks himself.
  */
 #ifndef DISK_WRITER_H
 #define DISK_WRITER_H

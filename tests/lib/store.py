@@ -53,13 +53,18 @@ def state(directory, key, group):
     (directory / "entry").write_bytes(blob("states", key, record))
 
 
-store, what = pathlib.Path(sys.argv[1]), sys.argv[2]
-os.umask(0o077)
-if what == "piece":
-    kind, number = sys.argv[3], int(sys.argv[4])
-    key = "b" * 62 + f"{number:02x}"
-    (store / kind / key).write_bytes(blob(kind, key, text(sys.argv[5])))
-else:
-    key = "a" * 62 + f"{int(sys.argv[3]):02x}"
-    state(store / "states" / key, key, text(sys.argv[4]))
-print(key)
+def main():
+    store, what = pathlib.Path(sys.argv[1]), sys.argv[2]
+    os.umask(0o077)
+    if what == "piece":
+        kind, number = sys.argv[3], int(sys.argv[4])
+        key = "b" * 62 + f"{number:02x}"
+        (store / kind / key).write_bytes(blob(kind, key, text(sys.argv[5])))
+    else:
+        key = "a" * 62 + f"{int(sys.argv[3]):02x}"
+        state(store / "states" / key, key, text(sys.argv[4]))
+    print(key)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "disk/state.h"
 
+#include <errno.h>
 #include <ext2fs/ext2fs.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -229,16 +230,32 @@ static int restore(struct state *state, size_t count, struct buf *engine, struct
     return copy_disk(state, found, err) < 0 || load_tree(state, found, engine, err) < 0 ? -1 : 1;
 }
 
-/* A failure that is not the user's to know of: without a state the build takes longer, that is all.
+/* Nothing is read, and nothing written. */
+static int start_over(struct state *state, struct error *err)
+{
+    state->restored = 0;
+    stack_reset(state->disk->stack);
+    blocks_forget(state->disk->blocks, 0, state->disk->plan->size_bytes);
+    return file_remove_tree(state->disk->path, err);
+}
+
+/*
+ * A failure that is not the user's to know of: without a state the build takes longer, that is all.
+ * Where there is no room for a copy, the state is none the worse for it.
  */
 static int give_up(struct state *state, struct error *err)
 {
+    bool full = err->os == ENOSPC || err->os == EDQUOT || err->os == EFBIG;
+
     if (stop_check(err) < 0 || err->kind == FAIL_STOPPED) {
         return -1;
     }
     ui_detail(state->disk->ui, "the cache is of no use: %s", err->message);
     fail_clear(err);
-    return state->restored != 0 ? state_reject(state, err) : 0;
+    if (state->restored == 0) {
+        return 0;
+    }
+    return full ? start_over(state, err) : state_reject(state, err);
 }
 
 int state_restore(struct state *state, struct buf *ret_engine, struct error *err)
@@ -265,10 +282,7 @@ int state_restore(struct state *state, struct buf *ret_engine, struct error *err
 int state_reject(struct state *state, struct error *err)
 {
     store_drop(state->disk->store, state->restored_key);
-    state->restored = 0;
-    stack_reset(state->disk->stack);
-    blocks_forget(state->disk->blocks, 0, state->disk->plan->size_bytes);
-    return file_remove_tree(state->disk->path, err);
+    return start_over(state, err);
 }
 
 /* --- leaving one ------------------------------------------------------------------------- */

@@ -28,6 +28,10 @@ altered 'truncated flipped replaced of-another removed directory' disk
 altered 'truncated flipped' tree entry
 altered_whole
 rotten
+limited
+if [ -n "${IN_NAMESPACE-}" ]; then
+    small_store
+fi
 warm_reads
 changed_at_once 30
 edited

@@ -6,11 +6,14 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "base/copy.h"
 #include "base/file.h"
 #include "base/pack.h"
 #include "base/stop.h"
+#include "base/text.h"
 #include "store/store.h"
 
 #define STATE_FORMAT "kiln state 1"
@@ -314,6 +317,34 @@ static int save_disk(const struct state *state, const char *path, struct error *
     return close(TAKE_FD(to)) < 0 ? fail_os(err, "write '%s'", path) : 0;
 }
 
+/*
+ * The rest of the build may be in the same place and must not fail for the room that a state takes.
+ * COUNT layers are on the disk; of the others it is known how large their archives are, which
+ * unpack to some four times that, and formats take at most what the disk does.
+ */
+static int check_room(const struct state *state, size_t count, struct error *err)
+{
+    const struct stack *stack = state->disk->stack;
+    const char *store = store_path(state->disk->store);
+    char takes[TEXT_SIZE_MAX], is[TEXT_SIZE_MAX];
+    uint64_t size, there, rest = 0;
+    struct statvfs fs;
+    struct stat st;
+
+    if (stat(state->disk->path, &st) < 0 || statvfs(store, &fs) < 0) {
+        return fail_os(err, "find the free space of '%s'", store);
+    }
+    for (size_t i = count; i < stack->layer_count; i++) {
+        rest += layer_size_hint(stack->layers[i]);
+    }
+    size = (uint64_t)st.st_blocks * 512;
+    there = (uint64_t)fs.f_bavail * fs.f_frsize;
+    return 2 * size + 4 * rest <= there
+               ? 0
+               : fail(err, FAIL_ERROR, "it would take %s of the %s that are free in '%s'",
+                      text_size(size, takes), text_size(there, is), store);
+}
+
 static int save(const struct state *state, const struct engine *engine, size_t count,
                 struct error *err)
 {
@@ -325,8 +356,9 @@ static int save(const struct state *state, const struct engine *engine, size_t c
     uint8_t key[HASH_SIZE];
 
     make_key(state, count, key);
-    if (store_begin(disk->store, key, group != NULL ? group : disk->profile->name, &entry, err) <
-        0) {
+    if (check_room(state, count, err) < 0 ||
+        store_begin(disk->store, key, group != NULL ? group : disk->profile->name, &entry, err) <
+            0) {
         return -1;
     }
     disk_path = file_join(store_entry_path(entry), DISK_NAME);

@@ -31,6 +31,7 @@ rotten
 limited
 if [ -n "${IN_NAMESPACE-}" ]; then
     small_store
+    tight
 fi
 warm_reads
 changed_at_once 30

@@ -110,6 +110,7 @@ int partial_sweep(const char *parent, const char *of, struct error *err)
 {
     SCOPED_DIR DIR *dir = opendir(parent);
     struct dirent *entry;
+    int result = 0;
 
     if (dir == NULL) {
         /* A parent that cannot be listed can be written to: nothing of ours is to be seen there. */
@@ -118,11 +119,12 @@ int partial_sweep(const char *parent, const char *of, struct error *err)
     while ((entry = readdir(dir)) != NULL) {
         SCOPED_FREE char *left = file_join(parent, entry->d_name);
         SCOPED_FD int lock = -1;
+        struct error later = {0};
 
         if (partial_is_name(entry->d_name, of) && is_abandoned(left, &lock) &&
-            file_remove_tree(left, err) < 0) {
-            return fail_while(err, "remove what an interrupted build left");
+            file_remove_tree(left, result == 0 ? err : &later) < 0) {
+            result = -1;
         }
     }
-    return 0;
+    return result < 0 ? fail_while(err, "remove what an interrupted build left") : 0;
 }

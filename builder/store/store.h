@@ -80,7 +80,7 @@ struct store_entry;
 
 /*
  * Begins KEY. At most STORE_STATES_PER_GROUP states with the same GROUP (one line: whose they are)
- * are kept. Removes what killed processes left.
+ * are kept. Removes what killed processes left, as far as it can be removed.
  */
 int store_begin(const struct store *store, const uint8_t key[HASH_SIZE], const char *group,
                 struct store_entry **ret, struct error *err);
@@ -96,7 +96,8 @@ struct store_file {
 /*
  * Puts the state in its place; FILES is all that is in its directory, closed and written no more.
  * When another process was faster with the same key, its state stays. One that is larger than the
- * limit is refused. Removes the least recently used states and pieces above the limits.
+ * limit is refused. Removes the least recently used states and pieces above the limits, as far as
+ * they can be removed.
  */
 int store_commit(struct store_entry *entry, const struct store_file *files, size_t count,
                  struct error *err);
@@ -166,7 +167,10 @@ struct store_removed {
     uint64_t size_bytes;
 };
 
-/* Removes what killed processes left and, least recently used first, what is above LIMITS. */
+/*
+ * Removes what killed processes left and, least recently used first, what is above LIMITS. What
+ * cannot be removed is told of when all else is.
+ */
 int store_collect(const struct store *store, const struct store_limits *limits,
                   struct store_removed *ret, struct error *err);
 

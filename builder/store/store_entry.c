@@ -29,6 +29,7 @@ int store_begin(const struct store *store, const uint8_t key[HASH_SIZE], const c
 {
     SCOPED(store_entry_freep) struct store_entry *entry = xcalloc(1, sizeof(*entry));
     SCOPED_FREE char *path = NULL;
+    struct error ignored = {0};
 
     entry->store = store;
     entry->lock = -1;
@@ -36,9 +37,7 @@ int store_begin(const struct store *store, const uint8_t key[HASH_SIZE], const c
         return fail(err, FAIL_ERROR, "'%s' cannot be recorded in the store", group);
     }
     entry->group = xstrdup(group);
-    if (store_sweep(store, err) < 0) {
-        return fail_while(err, "tidy the store");
-    }
+    (void)store_sweep(store, &ignored);
     path = xprintf("%s/%s" PARTIAL_TEMPLATE, store->dirs[STORE_STATES], hash_hex(key, entry->key));
     if (mkdtemp(path) == NULL) {
         return fail_os(err, "make a directory in '%s'", store->dirs[STORE_STATES]);
@@ -89,7 +88,7 @@ static int add_file(const struct store_entry *entry, const struct store_file *fi
     record_identify(&st, &to->identity);
     record->count++;
     return file->blocks != NULL ? hash_disk(fd, file->blocks, path, to, err)
-                                : state_hash_file(fd, path, to->digest, err);
+                                : file_hash(fd, path, to->digest, err);
 }
 
 /* The boot comes first: an entry with a record is complete. */
@@ -155,15 +154,17 @@ int store_commit(struct store_entry *entry, const struct store_file *files, size
                  struct error *err)
 {
     static const struct store_limits limits = {STORE_MAX_BYTES, STORE_STATES_PER_GROUP};
-    struct store_removed ignored;
+    struct store_removed removed;
     struct record record = {0};
+    struct error ignored = {0};
     int result = record_files(entry, files, count, &record, err);
 
     record_done(&record);
     if (result < 0 || check_size(entry, err) < 0 || put_in_place(entry, err) < 0) {
         return fail_while(err, "save the state");
     }
-    return store_collect(entry->store, &limits, &ignored, err);
+    (void)store_collect(entry->store, &limits, &removed, &ignored);
+    return 0;
 }
 
 void store_entry_free(struct store_entry *entry)

@@ -197,11 +197,13 @@ int store_collect(const struct store *store, const struct store_limits *limits,
 {
     SCOPED(store_items_done) struct store_items items = {0};
     uint64_t total = 0;
+    int result;
 
     *ret = (struct store_removed){0};
-    if (store_sweep(store, err) < 0 || store_list(store, &items, err) < 0) {
+    if (store_list(store, &items, err) < 0) {
         return fail_while(err, "tidy the store");
     }
+    result = store_sweep(store, err);
     if (items.count != 0) {
         qsort(items.items, items.count, sizeof(*items.items), by_use);
     }
@@ -210,19 +212,18 @@ int store_collect(const struct store *store, const struct store_limits *limits,
     }
     for (size_t i = 0; i < items.count; i++) {
         const struct store_item *item = &items.items[i];
+        struct error later = {0};
         int removed;
 
         if (!is_above(&items, i, total, limits)) {
             continue;
         }
-        removed = remove_item(store, item, err);
-        if (removed < 0) {
-            return fail_while(err, "tidy the store");
-        }
+        removed = remove_item(store, item, result == 0 ? err : &later);
+        result = removed < 0 ? -1 : result;
         ret->busy += removed == 0;
-        ret->count += removed != 0;
-        ret->size_bytes += removed != 0 ? item->size_bytes : 0;
-        total -= removed != 0 ? item->size_bytes : 0;
+        ret->count += removed > 0;
+        ret->size_bytes += removed > 0 ? item->size_bytes : 0;
+        total -= removed > 0 ? item->size_bytes : 0;
     }
-    return 0;
+    return result < 0 ? fail_while(err, "tidy the store") : 0;
 }

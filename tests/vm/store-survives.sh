@@ -29,6 +29,7 @@ altered 'truncated flipped' tree entry
 altered_whole
 rotten
 limited
+forbidden
 if [ -n "${IN_NAMESPACE-}" ]; then
     small_store
     tight

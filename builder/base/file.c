@@ -10,6 +10,9 @@
 #include <unistd.h>
 
 #include "base/scope.h"
+#include "base/stop.h"
+
+enum { HASH_PIECE = 1 << 20 };
 
 int file_read(const char *path, size_t limit, struct buf *ret, struct error *err)
 {
@@ -160,6 +163,29 @@ int file_pread(int fd, void *data, size_t size, uint64_t offset, const char *nam
         size -= (size_t)got;
         offset += (uint64_t)got;
     }
+    return 0;
+}
+
+int file_hash(int fd, const char *name, uint8_t ret[HASH_SIZE], struct error *err)
+{
+    SCOPED(hash_freep) struct hash *hash = hash_new();
+    SCOPED_FREE char *buffer = xmalloc(HASH_PIECE);
+    uint64_t at = 0;
+    struct stat st;
+
+    if (fstat(fd, &st) < 0) {
+        return fail_os(err, "stat '%s'", name);
+    }
+    while (at < (uint64_t)st.st_size) {
+        uint64_t left = (uint64_t)st.st_size - at, size = left < HASH_PIECE ? left : HASH_PIECE;
+
+        if (stop_check(err) < 0 || file_pread(fd, buffer, size, at, name, err) < 0) {
+            return -1;
+        }
+        hash_add(hash, buffer, size);
+        at += size;
+    }
+    hash_end(hash, ret);
     return 0;
 }
 

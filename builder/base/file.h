@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/fail.h"
+#include "base/hash.h"
 
 /* Reads all of PATH, at most LIMIT bytes (more is an error), into RET, which must be empty. */
 int file_read(const char *path, size_t limit, struct buf *ret, struct error *err);
@@ -28,6 +29,9 @@ int file_pwrite(int fd, const void *data, size_t size, uint64_t offset, const ch
                 struct error *err);
 int file_pread(int fd, void *data, size_t size, uint64_t offset, const char *name,
                struct error *err);
+
+/* The SHA-256 of all that FD (called NAME in messages) has; may be interrupted. */
+int file_hash(int fd, const char *name, uint8_t ret[HASH_SIZE], struct error *err);
 
 /* Writes to a pipe, socket or file at its position, repeated over short counts. */
 int file_write_all(int fd, const void *data, size_t size, const char *name, struct error *err);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 
 #include "base/copy.h"
 #include "base/file.h"
@@ -137,22 +138,65 @@ void state_free(struct state *state)
 
 /* --- starting from one ------------------------------------------------------------------- */
 
-/* The digest of a layer without reading an archive: 1, or 0 when only that would tell. */
+/* Of the file at PATH, read now, and remembered: 1, or 0 when it cannot be had. */
+static int digest_now(const struct state *state, const char *path, uint8_t ret[HASH_SIZE],
+                      uint64_t *ret_size, struct error *err)
+{
+    SCOPED_FD int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    struct error problem = {0}, ignored = {0};
+    int64_t began_s = (int64_t)time(NULL);
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0 || file_hash(fd, path, ret, &problem) < 0) {
+        return stop_check(err);
+    }
+    (void)store_digest_put(state->disk->store, fd, &st, began_s, ret, &ignored);
+    *ret_size = (uint64_t)st.st_size;
+    return 1;
+}
+
+/* The same as it is remembered, which needs no reading. */
+static int digest_before(const struct state *state, const char *path, uint8_t ret[HASH_SIZE],
+                         uint64_t *ret_size)
+{
+    struct stat st;
+
+    if (stat(path, &st) < 0 || !store_digest_get(state->disk->store, &st, ret)) {
+        return 0;
+    }
+    *ret_size = (uint64_t)st.st_size;
+    return 1;
+}
+
+/* The digest of a layer without unpacking an archive: 1, or 0 when only that would tell. */
 static int learn(const struct state *state, struct layer *layer, struct error *err)
 {
     const char *path = layer_archive(layer);
     struct error mismatch = {0};
     uint8_t digest[HASH_SIZE];
-    struct stat st;
+    uint64_t size = 0;
+    int known;
 
     if (path == NULL) {
         return layer_learn(layer, err);
     }
-    if (stat(path, &st) < 0 || !store_digest_get(state->disk->store, &st, digest)) {
-        return 0;
-    }
+    known = state->disk->verify_cache ? digest_now(state, path, digest, &size, err)
+                                      : digest_before(state, path, digest, &size);
     /* Other than what the profile pins: the build will read it and say so. */
-    return layer_assume(layer, digest, (uint64_t)st.st_size, &mismatch) == 0;
+    return known <= 0 ? known : layer_assume(layer, digest, size, &mismatch) == 0;
+}
+
+/*
+ * From the layer after the first COUNT on, archives are read, and then they are what they are: that
+ * what is remembered of them may be wrong is not to fail a build that does not use it.
+ */
+static void doubt_others(const struct state *state, size_t count)
+{
+    const struct stack *stack = state->disk->stack;
+
+    for (size_t i = count; i < stack->layer_count; i++) {
+        layer_doubt(stack->layers[i]);
+    }
 }
 
 /* How many layers from the bottom have known digests. */
@@ -237,6 +281,7 @@ static int restore(struct state *state, size_t count, struct buf *engine, struct
 static int start_over(struct state *state, struct error *err)
 {
     state->restored = 0;
+    doubt_others(state, 0);
     stack_reset(state->disk->stack);
     blocks_forget(state->disk->blocks, 0, state->disk->plan->size_bytes);
     return file_remove_tree(state->disk->path, err);
@@ -272,6 +317,7 @@ int state_restore(struct state *state, struct buf *ret_engine, struct error *err
     for (size_t count = known; count > 0 && result == 0; count--) {
         result = restore(state, count, ret_engine, err);
     }
+    doubt_others(state, state->restored);
     if (result < 0) {
         return give_up(state, err);
     }

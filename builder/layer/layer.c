@@ -112,6 +112,11 @@ int layer_assume(struct layer *layer, const uint8_t digest[HASH_SIZE], uint64_t 
     return layer_settle(layer, digest, size, err);
 }
 
+void layer_doubt(struct layer *layer)
+{
+    layer->settled = layer->settled && layer->ops->digest != DIGEST_BY_READING;
+}
+
 const char *layer_archive(const struct layer *layer)
 {
     return layer->ops->digest == DIGEST_BY_READING ? layer->spec->path : NULL;

@@ -62,6 +62,9 @@ int layer_learn(struct layer *layer, struct error *err);
 int layer_assume(struct layer *layer, const uint8_t digest[HASH_SIZE], uint64_t size,
                  struct error *err);
 
+/* Takes back what layer_assume was told: the archive will be read, whatever it is by now. */
+void layer_doubt(struct layer *layer);
+
 /* The path of a plain archive file, borrowed; NULL for any other layer. */
 const char *layer_archive(const struct layer *layer);
 

@@ -13,7 +13,6 @@
 #include "store/store_internal.h"
 
 enum {
-    READ_SIZE = 1 << 20,
     ATTEMPTS = 5,  /* to lock what others remove and make again */
     PATIENCE = 50, /* times to ask for a lock whose holder is about to let go */
     PAUSE_NS = 10000000,
@@ -24,29 +23,6 @@ struct store_found {
     struct record record;
     int files[RECORD_FILES_MAX];
 };
-
-int state_hash_file(int fd, const char *name, uint8_t ret[HASH_SIZE], struct error *err)
-{
-    SCOPED(hash_freep) struct hash *hash = hash_new();
-    SCOPED_FREE char *buffer = xmalloc(READ_SIZE);
-    uint64_t at = 0;
-    struct stat st;
-
-    if (fstat(fd, &st) < 0) {
-        return fail_os(err, "stat '%s'", name);
-    }
-    while (at < (uint64_t)st.st_size) {
-        uint64_t left = (uint64_t)st.st_size - at, size = left < READ_SIZE ? left : READ_SIZE;
-
-        if (stop_check(err) < 0 || file_pread(fd, buffer, size, at, name, err) < 0) {
-            return -1;
-        }
-        hash_add(hash, buffer, size);
-        at += size;
-    }
-    hash_end(hash, ret);
-    return 0;
-}
 
 /* ---- the lock ---- */
 
@@ -197,7 +173,7 @@ static int verify_file(const struct store_found *found, size_t i, struct error *
     bool same;
 
     if (file->blocks == NULL) {
-        if (state_hash_file(found->files[i], file->name, digest, err) < 0) {
+        if (file_hash(found->files[i], file->name, digest, err) < 0) {
             return -1;
         }
         same = memcmp(digest, file->digest, HASH_SIZE) == 0;

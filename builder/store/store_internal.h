@@ -47,9 +47,6 @@ bool store_is_damage(const struct error *err);
 int state_open(const struct store *store, const char *key, bool verify, struct store_found **ret,
                bool *ret_damaged, struct error *err);
 
-/* The SHA-256 of a plain file of a state. NAME is for messages. */
-int state_hash_file(int fd, const char *name, uint8_t ret[HASH_SIZE], struct error *err);
-
 /* Removes a state: 1; 0: somebody is using it. */
 int state_remove(const struct store *store, const char *key, struct error *err);
 

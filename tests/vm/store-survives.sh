@@ -35,5 +35,6 @@ if [ -n "${IN_NAMESPACE-}" ]; then
     tight
 fi
 warm_reads
+changed_archives
 changed_at_once 30
 edited

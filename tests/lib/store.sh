@@ -73,7 +73,7 @@ rested()
     sleep 3.1
 }
 
-# state_of COUNT: the directory of the state after as many layers as a build of p$COUNT leaves last.
+# state_of: the directory of the state that was saved last.
 state_of()
 {
     local state
@@ -213,8 +213,9 @@ alter()
     esac
 }
 
-# altered HOWS FILE...: each of the files of the last state, in each way: never a wrong disk, and where
-# what it holds is at stake it is noticed; the build after that has the cache again.
+# altered HOWS FILE...: each of the files of the last state, in each way: never a wrong disk, and
+# where what it holds is at stake it is noticed; the build after that has the cache again.
+# shellcheck disable=SC2034
 alterations='truncated longer empty flipped replaced of-another copied removed directory fifo link
     unreadable'
 altered()
@@ -431,8 +432,8 @@ small_store()
     umount small
 }
 
-# tight: a file system with room for the disk and no more, store and all: the cache must not be why a
-# build fails.
+# tight: a file system with room for the disk and no more, store and all: the cache must not be why
+# a build fails.
 tight()
 {
     local option

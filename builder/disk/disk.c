@@ -376,10 +376,14 @@ const struct stack_taker *disk_taker(const struct writing *writing)
     return writing->ops->eager ? &writing->taker : NULL;
 }
 
-static int begin_engine(struct writing *writing, struct error *err)
+/* A new disk file, with the engine on it where it is eager. */
+static int begin_new(struct writing *writing, struct error *err)
 {
     const struct disk *disk = writing->disk;
 
+    if (create(disk, err) < 0) {
+        return -1;
+    }
     writing->fd = open(disk->path, O_RDWR | O_CLOEXEC);
     if (writing->fd < 0) {
         return fail_os(err, "open '%s'", disk->path);
@@ -387,35 +391,31 @@ static int begin_engine(struct writing *writing, struct error *err)
     return writing->ops->eager ? writing->ops->begin(disk, &writing->engine, err) : 0;
 }
 
-/* From a cached state: 1, or 0 when there is none and all is as before. */
+/* The same from a cached state where there is one that is of use. */
 static int begin_from_state(struct writing *writing, struct error *err)
 {
     SCOPED(buf_done) struct buf part = {0};
     struct unpack in;
-    int result = state_restore(writing->state, &part, err);
+    int found = state_find(writing->state, &part, err);
 
-    if (result <= 0) {
-        return result;
-    }
-    if (begin_engine(writing, err) < 0) {
+    if (found < 0 || begin_new(writing, err) < 0) {
         return -1;
     }
     in = (struct unpack){(const uint8_t *)part.data, (const uint8_t *)part.data + part.size, false};
-    if (writing->ops->load(writing->engine, &in, err) == 0) {
-        return 1;
+    if (found == 0 || (writing->ops->load(writing->engine, &in, err) == 0 &&
+                       state_copy(writing->state, err) == 0)) {
+        return 0;
     }
-    ui_detail(writing->disk->ui, "the cache is of no use: %s", err->message);
-    fail_clear(err);
     writing->ops->free(TAKE(writing->engine));
     scope_fd(&writing->fd);
     writing->fd = -1;
-    return state_reject(writing->state, err);
+    return state_reject(writing->state, err) < 0 ? -1 : begin_new(writing, err);
 }
 
 int disk_begin(const struct disk *disk, struct writing **ret, struct error *err)
 {
     SCOPED(disk_freep) struct writing *writing = xcalloc(1, sizeof(*writing));
-    int restored = 0;
+    int result;
 
     writing->disk = disk;
     writing->ops = find_engine(disk->engine);
@@ -424,10 +424,9 @@ int disk_begin(const struct disk *disk, struct writing **ret, struct error *err)
     writing->taker = (struct stack_taker){take_file, take_bytes, take_end, take_layer, writing};
     if (writing->ops->eager && disk->store != NULL && disk->use_states) {
         writing->state = state_new(disk, writing->ops);
-        restored = begin_from_state(writing, err);
     }
-    if (restored < 0 ||
-        (restored == 0 && (create(disk, err) < 0 || begin_engine(writing, err) < 0))) {
+    result = writing->state != NULL ? begin_from_state(writing, err) : begin_new(writing, err);
+    if (result < 0) {
         return -1;
     }
     *ret = TAKE(writing);

@@ -28,6 +28,7 @@ struct state {
     const struct engine_ops *ops;
     size_t restored; /* layers of the state that the build began with */
     uint8_t restored_key[HASH_SIZE];
+    struct store_found *found;          /* from state_find to state_copy */
     size_t last_archive, below_archive; /* layers up to there; see choose_marks */
 };
 
@@ -133,7 +134,10 @@ struct state *state_new(const struct disk *disk, const struct engine_ops *ops)
 
 void state_free(struct state *state)
 {
-    free(state);
+    if (state != NULL) {
+        store_release(state->found);
+        free(state);
+    }
 }
 
 /* --- starting from one ------------------------------------------------------------------- */
@@ -213,20 +217,20 @@ static int learn_all(const struct state *state, size_t *ret, struct error *err)
     return known < 0 ? -1 : 0;
 }
 
-static int copy_disk(const struct state *state, const struct store_found *found, struct error *err)
+int state_copy(struct state *state, struct error *err)
 {
     const struct disk *disk = state->disk;
+    SCOPED(store_releasep) struct store_found *found = TAKE(state->found);
     SCOPED(blocks_freep) struct blocks *blocks = store_found_blocks(found, DISK_NAME);
-    SCOPED_FD int to = -1;
+    SCOPED_FD int to = open(disk->path, O_RDWR | O_CLOEXEC);
     uint64_t size = 0;
     int from = store_found_file(found, DISK_NAME, &size);
 
     if (from < 0 || blocks == NULL || size != disk->plan->size_bytes) {
         return fail(err, FAIL_ERROR, "the cached state is damaged: no disk of this size");
     }
-    to = open(disk->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (to < 0) {
-        return fail_os(err, "create '%s'", disk->path);
+        return fail_os(err, "open '%s'", disk->path);
     }
     if (copy_sparse(from, to, size, disk->path, err) < 0) {
         return -1;
@@ -262,51 +266,22 @@ static int load_tree(const struct state *state, const struct store_found *found,
     return stack_load(state->disk->stack, &in, err) < 0 ? -1 : 0;
 }
 
+/* The state after COUNT layers: 1, and the stack has its part. */
 static int restore(struct state *state, size_t count, struct buf *engine, struct error *err)
 {
-    SCOPED(store_releasep) struct store_found *found = NULL;
     int result;
 
     make_key(state, count, state->restored_key);
-    result =
-        store_find(state->disk->store, state->restored_key, state->disk->verify_cache, &found, err);
+    result = store_find(state->disk->store, state->restored_key, state->disk->verify_cache,
+                        &state->found, err);
     if (result <= 0) {
         return result;
     }
     state->restored = count;
-    return copy_disk(state, found, err) < 0 || load_tree(state, found, engine, err) < 0 ? -1 : 1;
+    return load_tree(state, state->found, engine, err) < 0 ? -1 : 1;
 }
 
-/* Nothing is read, and nothing written. */
-static int start_over(struct state *state, struct error *err)
-{
-    state->restored = 0;
-    doubt_others(state, 0);
-    stack_reset(state->disk->stack);
-    blocks_forget(state->disk->blocks, 0, state->disk->plan->size_bytes);
-    return file_remove_tree(state->disk->path, err);
-}
-
-/*
- * A failure that is not the user's to know of: without a state the build takes longer, that is all.
- * Where there is no room for a copy, the state is none the worse for it.
- */
-static int give_up(struct state *state, struct error *err)
-{
-    bool full = err->os == ENOSPC || err->os == EDQUOT || err->os == EFBIG;
-
-    if (stop_check(err) < 0 || err->kind == FAIL_STOPPED) {
-        return -1;
-    }
-    ui_detail(state->disk->ui, "the cache is of no use: %s", err->message);
-    fail_clear(err);
-    if (state->restored == 0) {
-        return 0;
-    }
-    return full ? start_over(state, err) : state_reject(state, err);
-}
-
-int state_restore(struct state *state, struct buf *ret_engine, struct error *err)
+int state_find(struct state *state, struct buf *ret_engine, struct error *err)
 {
     size_t known;
     int result = 0;
@@ -319,7 +294,7 @@ int state_restore(struct state *state, struct buf *ret_engine, struct error *err
     }
     doubt_others(state, state->restored);
     if (result < 0) {
-        return give_up(state, err);
+        return state_reject(state, err);
     }
     if (result > 0) {
         ui_detail(state->disk->ui, "%zu of %zu layers are from the cache", state->restored,
@@ -328,10 +303,25 @@ int state_restore(struct state *state, struct buf *ret_engine, struct error *err
     return result;
 }
 
+/* Without a state the build takes longer, that is all: the failure is not the user's to know of. */
 int state_reject(struct state *state, struct error *err)
 {
-    store_drop(state->disk->store, state->restored_key);
-    return start_over(state, err);
+    bool full = err->os == ENOSPC || err->os == EDQUOT || err->os == EFBIG;
+
+    if (stop_check(err) < 0 || err->kind == FAIL_STOPPED) {
+        return -1;
+    }
+    ui_detail(state->disk->ui, "the cache is of no use: %s", err->message);
+    fail_clear(err);
+    store_release(TAKE(state->found));
+    if (state->restored != 0 && !full) {
+        store_drop(state->disk->store, state->restored_key);
+    }
+    state->restored = 0;
+    doubt_others(state, 0);
+    stack_reset(state->disk->stack);
+    blocks_forget(state->disk->blocks, 0, state->disk->plan->size_bytes);
+    return file_remove_tree(state->disk->path, err);
 }
 
 /* --- leaving one ------------------------------------------------------------------------- */

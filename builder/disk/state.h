@@ -22,12 +22,22 @@ void state_free(struct state *state);
 SCOPE_DEFINE(state, state_free)
 
 /*
- * Looks for a state to start from: 1, and the disk file is made, the stack goes on after it and
- * disk->blocks knows its digests; *RET_ENGINE holds what engine load wants. 0: there is none.
+ * Looks for a state to start from: 1, and the stack goes on after it; *RET_ENGINE holds what engine
+ * load wants. 0: there is none.
  */
-int state_restore(struct state *state, struct buf *ret_engine, struct error *err);
+int state_find(struct state *state, struct buf *ret_engine, struct error *err);
 
-/* The engine did not take what state_restore brought: it is removed, and all is as before. */
+/*
+ * Puts the data of the state found into the disk file, on which the engine has begun (what it wrote
+ * is in the state as well, and written to a file with much data not on the disk yet it takes long:
+ * libext2fs waits for all of it). disk->blocks knows its digests then.
+ */
+int state_copy(struct state *state, struct error *err);
+
+/*
+ * The state found is of no use, as ERR says, which is emptied: it is removed, unless there was just
+ * no room for it, and so is the disk file; nothing is read. -1 only when the build must end.
+ */
 int state_reject(struct state *state, struct error *err);
 
 /* Layer INDEX is settled on the disk: saves the state where one is worth it. */

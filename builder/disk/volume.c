@@ -116,17 +116,11 @@ static errcode_t initialize(struct volume *volume, uint32_t inodes)
     return code;
 }
 
-/*
- * The file is new and reads as zeros, so every inode table is zero already; but a cached state has
- * libext2fs's own inodes, which it would find and leave alone.
- */
+/* The file is new and reads as zeros, so every inode table is zero already. */
 static errcode_t lay_out_groups(ext2_filsys fs)
 {
-    static const uint8_t zeros[VOLUME_BLOCK];
     errcode_t code = ext2fs_allocate_tables(fs);
 
-    code =
-        code != 0 ? code : io_channel_write_blk64(fs->io, ext2fs_inode_table_loc(fs, 0), 1, zeros);
     for (dgrp_t group = 0; group < fs->group_desc_count; group++) {
         ext2fs_bg_flags_set(fs, group, EXT2_BG_INODE_ZEROED);
     }

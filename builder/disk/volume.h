@@ -28,11 +28,10 @@ enum {
 struct volume;
 
 /*
- * Lays a file system out in PARTITION of the file DISK, which is sparse and reads as zeros there,
- * or holds what an earlier volume_new of the same partition and volume_finish wrote. INODES: 0 for
- * mke2fs's ratio. The journal, the superblock and its copies are written; the copies stay as they
- * are, so that an image and its successor differ in fewer places (e2fsck repairs from them all the
- * same, tested).
+ * Lays a file system out in PARTITION of the file DISK, which is sparse and reads as zeros there.
+ * INODES: 0 for mke2fs's ratio. The journal, the superblock and its copies are written; the copies
+ * stay as they are, so that an image and its successor differ in fewer places (e2fsck repairs from
+ * them all the same, tested).
  */
 int volume_new(const char *disk, const struct plan_partition *partition, uint32_t inodes,
                struct volume **ret, struct error *err);

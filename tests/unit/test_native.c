@@ -9,7 +9,9 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "base/copy.h"
 #include "layer/tree_save.h"
 
 #include <cmocka.h> /* last: it has a macro fail() */
@@ -365,10 +367,12 @@ static void hash_image(struct image *image, uint8_t ret[HASH_SIZE])
     blocks_total(image->disk.blocks, ret);
 }
 
-/* The same tree and disk under a new engine, which knows the saved state only. */
+/* The same tree under a new engine on a new disk, which know the saved state only. */
 static void go_on_from_state(struct image *image)
 {
     SCOPED(buf_done) struct buf part = {0}, whole = {0}, again = {0};
+    uint64_t size = image->plan->size_bytes;
+    int from, to;
     struct unpack in;
     struct tree *tree;
 
@@ -380,11 +384,20 @@ static void go_on_from_state(struct image *image)
     assert_int_equal(tree_load(&in, NULL, &tree, &image->err), 0);
     tree_free(image->stack.tree);
     image->stack.tree = tree;
+    assert_int_equal(rename(image->disk.path, "state.img"), 0);
+    from = open("state.img", O_RDONLY | O_CLOEXEC);
+    to = open(image->disk.path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    assert_true(from >= 0 && to >= 0);
+    assert_int_equal(ftruncate(to, (off_t)size), 0);
     image_begin(image);
     in = (struct unpack){(const uint8_t *)part.data, (const uint8_t *)part.data + part.size, false};
     if (engine_native.load(image->engine, &in, &image->err) < 0) {
         fail_msg("%s", image->err.message);
     }
+    assert_int_equal(copy_sparse(from, to, size, "state.img", &image->err), 0);
+    (void)close(from);
+    (void)close(to);
+    assert_int_equal(unlink("state.img"), 0);
     engine_native.save(image->engine, &again);
     assert_int_equal(again.size, part.size);
     assert_memory_equal(again.data, part.data, part.size);

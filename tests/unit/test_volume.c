@@ -166,15 +166,11 @@ static void hash_disk(const char *path, uint8_t ret[HASH_SIZE])
     blocks_total(blocks, ret);
 }
 
-static void make_one(uint8_t ret[HASH_SIZE], bool twice)
+static void make_one(uint8_t ret[HASH_SIZE])
 {
     struct image image;
 
     image_new(&image, "a.img", "1GiB", NULL);
-    if (twice) { /* as from a cached state, over what an earlier one has left */
-        engine_native.free(TAKE(image.engine));
-        image_begin(&image);
-    }
     image_directory(&image, "etc");
     image_file(&image, "etc/hostname", "web\n", 4);
     image_finish(&image);
@@ -199,16 +195,14 @@ static void the_same_calls_give_the_same_bytes(void **state)
 
     (void)state;
     need_tool("e2fsck");
-    make_one(first, false);
-    make_one(again, false);
-    assert_memory_equal(first, again, HASH_SIZE);
-    make_one(again, true);
+    make_one(first);
+    make_one(again);
     assert_memory_equal(first, again, HASH_SIZE);
     for (size_t i = 0; i < COUNT(settings); i++) {
         assert_int_equal(setenv(settings[i][0], settings[i][1], 1), 0);
     }
     mask = umask(0777 & ~0600);
-    make_one(again, false);
+    make_one(again);
     (void)umask(mask);
     for (size_t i = 0; i < COUNT(settings); i++) {
         assert_int_equal(unsetenv(settings[i][0]), 0);

@@ -18,7 +18,6 @@
 #include "disk/disk.h"
 #include "disk/plan.h"
 #include "export/export.h"
-#include "guest/guest.h"
 #include "layer/stack.h"
 #include "lock/change.h"
 #include "lock/lock.h"
@@ -412,8 +411,6 @@ int pipeline_build(const struct build_options *options, struct ui *ui, struct er
         (void)fail_hint(err, "free some space, or name another place with -o");
     }
     work_done(&work);
-    /* What a build killed just before this one left is old enough to be known as dead by now. */
-    guest_sweep();
     return result;
 }
 

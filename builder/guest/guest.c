@@ -69,7 +69,12 @@ static void sweep_builds(time_t age_s)
     sweep_cache();
 }
 
-void guest_sweep(void)
+/*
+ * Sockets without a listener and unfinished appliances in the shared temporary directories, never
+ * anything of a living process. After a launch, not before: what a build killed just before this
+ * one left is old enough by then to be known as dead.
+ */
+static void sweep(void)
 {
     const char *runtime = getenv("XDG_RUNTIME_DIR");
     SCOPED(buf_done) struct buf sockets = {0};
@@ -303,7 +308,8 @@ static int launch_by_memory(const struct guest_options *options, unsigned limit_
     return launch_emulated(options, ret, err);
 }
 
-int guest_launch(const struct guest_options *options, struct guest **ret, struct error *err)
+static int launch_somehow(const struct guest_options *options, struct guest **ret,
+                          struct error *err)
 {
     SCOPED_FREE char *obstacle = NULL;
     unsigned limit_s;
@@ -321,6 +327,16 @@ int guest_launch(const struct guest_options *options, struct guest **ret, struct
         return launch_emulated(options, ret, err);
     }
     return launch_by_memory(options, limit_s, ret, err);
+}
+
+int guest_launch(const struct guest_options *options, struct guest **ret, struct error *err)
+{
+    int result = launch_somehow(options, ret, err);
+
+    if (result < 0) {
+        sweep();
+    }
+    return result;
 }
 
 /* --- using it --- */
@@ -381,5 +397,6 @@ void guest_close(struct guest *guest)
         launch_free(guest->launch);
         free(guest->temporary);
         free(guest);
+        sweep();
     }
 }

@@ -72,14 +72,11 @@ void guest_kill(struct guest *guest);
 /* Unmounts everything, shuts the appliance down and checks that all of it worked. */
 int guest_shutdown(struct guest *guest, struct error *err);
 
-/* Kills what still runs and frees; NULL is fine. */
+/*
+ * Kills what still runs and frees; NULL is fine. It also removes what killed builds left in the
+ * shared temporary directories.
+ */
 void guest_close(struct guest *guest);
 SCOPE_DEFINE(guest, guest_close)
-
-/*
- * Removes what killed builds left in the shared temporary directories: sockets without a listener,
- * unfinished appliances. Never anything of a living process.
- */
-void guest_sweep(void);
 
 #endif

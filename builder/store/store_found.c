@@ -205,7 +205,8 @@ static bool is_proven(const struct store_found *found, const char *boot)
 static void note_proven(const struct store_found *found, const char *boot)
 {
     SCOPED_FD int fd =
-        openat(found->dir, BOOT_NAME, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+        openat(found->dir, BOOT_NAME,
+               O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
     struct error ignored = {0};
 
     if (fd >= 0 && boot != NULL) {

@@ -242,6 +242,13 @@ altered()
             rm -rf elsewhere
             right s/p6.yaml
             cached 5 "the build after '$file' was $how"
+            # These may stay as they are, where they do no harm.
+            case $file in
+            boot | .lock)
+                rm -rf "$KILN_STORE/states"
+                right s/p6.yaml
+                ;;
+            esac
         done
     done
 }

@@ -26,6 +26,7 @@ right s/p6.yaml
 right s/p6.yaml
 altered 'truncated flipped replaced of-another removed directory' disk
 altered 'truncated flipped' tree entry
+altered 'fifo removed' boot .lock
 altered_whole
 rotten
 limited

@@ -64,6 +64,7 @@ static void make_key(const struct state *state, size_t count, uint8_t ret[HASH_S
     pack_text(&text, STATE_FORMAT);
     pack_text(&text, KILN_VERSION " " KILN_CODE); /* what the engine writes, what it keeps */
     pack_text(&text, version);
+    pack_text(&text, layer_library());
     pack_u64(&text, disk->plan->size_bytes);
     pack_bytes(&text, disk->plan->disk_uuid.bytes, sizeof(disk->plan->disk_uuid.bytes));
     pack_u32(&text, disk->profile->inodes);

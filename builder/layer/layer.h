@@ -26,6 +26,9 @@ enum layer_rules {
 struct layer;
 struct reader;
 
+/* What reads archives, with its version and those of its decompressors. Static. */
+const char *layer_library(void);
+
 /*
  * Finds out what SPEC is (for an archive: by its content) and reads what indexes it has, not its
  * data. SPEC is borrowed for the layer's life. ARCHITECTURE picks from an OCI index.

@@ -662,6 +662,11 @@ static int open_part(struct layer *layer, unsigned part, struct reader **ret, st
     return archive_reader_open(layer, &input, ret, err);
 }
 
+const char *layer_library(void)
+{
+    return archive_version_details();
+}
+
 static void free_layer(struct layer *layer)
 {
     free(layer);

@@ -83,9 +83,11 @@ static void sweep(void)
 
     /* Without the list of sockets nothing can be known to be dead. */
     if (file_read("/proc/net/unix", 64 << 20, &sockets, &err) == 0) {
-        sweep_sockets("/tmp", sockets.data, now);
+        bool alone = sweep_is_alone();
+
+        sweep_sockets("/tmp", sockets.data, alone, now);
         if (geteuid() != 0 && runtime != NULL && runtime[0] == '/') {
-            sweep_sockets(runtime, sockets.data, now);
+            sweep_sockets(runtime, sockets.data, alone, now);
         }
     }
     sweep_builds(5);

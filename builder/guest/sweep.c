@@ -14,7 +14,13 @@
 #include "base/file.h"
 #include "base/scope.h"
 
-enum { SOCKETS_AGE_S = 5, EMPTY_AGE_S = 3600, BUSY_AGE_S = 3600, ANY_AGE_S = INT32_MIN };
+enum {
+    SOCKETS_AGE_S = 5,
+    EMPTY_AGE_S = 3600,
+    BUSY_AGE_S = 3600,
+    ANY_AGE_S = INT32_MIN,
+    NEVER_S = INT32_MAX
+};
 
 /* START, then COUNT letters and digits, then END. */
 static bool is_named(const char *name, const char *start, size_t count, const char *end)
@@ -92,7 +98,7 @@ static void unlink_sockets(int fd)
 }
 
 static void sweep_one(int parent, const char *dir, const char *name, const char *sockets,
-                      bool keep_empty, time_t now)
+                      time_t empty_age, time_t now)
 {
     SCOPED_FREE char *path = xprintf("%s/%s", dir, name);
     SCOPED_FD int fd = open_own(parent, name, now, SOCKETS_AGE_S);
@@ -102,28 +108,67 @@ static void sweep_one(int parent, const char *dir, const char *name, const char 
     if (fd < 0 || !all_dead(fd, path, sockets, &count)) {
         return;
     }
-    if (count == 0) {
-        if (keep_empty || fstat(fd, &st) < 0 || now - st.st_mtim.tv_sec < EMPTY_AGE_S) {
-            return;
-        }
+    if (count == 0 && (fstat(fd, &st) < 0 || now - st.st_mtim.tv_sec < empty_age)) {
+        return;
     }
     unlink_sockets(fd);
     (void)unlinkat(parent, name, AT_REMOVEDIR);
 }
 
-void sweep_sockets(const char *dir, const char *sockets, time_t now)
+void sweep_sockets(const char *dir, const char *sockets, bool alone, time_t now)
 {
     SCOPED_FREE char *start = xprintf("%s/libguestfs", dir);
     SCOPED_DIR DIR *stream = opendir(dir);
     /* A running libguestfs's scratch directory may be empty for hours. */
-    bool keep_empty = strstr(sockets, start) != NULL;
+    time_t empty_age = alone                            ? SOCKETS_AGE_S
+                       : strstr(sockets, start) != NULL ? NEVER_S
+                                                        : EMPTY_AGE_S;
     struct dirent *entry;
 
     while (stream != NULL && (entry = readdir(stream)) != NULL) {
         if (is_named(entry->d_name, "libguestfs", 6, "")) {
-            sweep_one(dirfd(stream), dir, entry->d_name, sockets, keep_empty, now);
+            sweep_one(dirfd(stream), dir, entry->d_name, sockets, empty_age, now);
         }
     }
+}
+
+/* Whether process PID has libguestfs's library; one that may not be looked at is another user's. */
+static bool has_library(const char *pid)
+{
+    SCOPED_FREE char *path = xprintf("/proc/%s/maps", pid);
+    SCOPED(buf_done) struct buf maps = {0};
+    struct error ignored = {0};
+
+    return file_read(path, 64 << 20, &maps, &ignored) == 0 && maps.size != 0 &&
+           strstr(maps.data, "/libguestfs.so") != NULL;
+}
+
+/* From within a container the machine's other processes are not to be seen, but /tmp may be. */
+static bool sees_all(void)
+{
+    static const char first[] = "pid:[4026531836]"; /* PROC_PID_INIT_INO, linux/proc_ns.h */
+    char space[64];
+    ssize_t size = readlink("/proc/self/ns/pid", space, sizeof(space));
+
+    return size == (ssize_t)strlen(first) && memcmp(space, first, strlen(first)) == 0;
+}
+
+bool sweep_is_alone(void)
+{
+    SCOPED_DIR DIR *dir = opendir("/proc");
+    SCOPED_FREE char *own = xprintf("%ld", (long)getpid());
+    struct dirent *entry;
+
+    if (dir == NULL || !sees_all()) {
+        return false;
+    }
+    while ((entry = readdir(dir)) != NULL) {
+        if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' && strcmp(entry->d_name, own) != 0 &&
+            has_library(entry->d_name)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static void sweep_trees(const char *dir, const char *start, size_t count, const char *end,

@@ -86,12 +86,15 @@ interrupted_in()
 }
 
 # sockets: libguestfs's directories, which it makes in /tmp for root whatever TMPDIR says, but for
-# those of a libguestfs that is at work.
+# those of a libguestfs that is at work; while there is another one, an empty one may be its.
 sockets()
 {
-    local dir
+    local dir empty=()
 
-    find /tmp -maxdepth 1 -name 'libguestfs*' -user "$(id -u)" | sort |
+    if grep -qs /libguestfs.so /proc/[0-9]*/maps; then
+        empty=(! -empty)
+    fi
+    find /tmp -maxdepth 1 -name 'libguestfs*' -user "$(id -u)" "${empty[@]}" | sort |
         while read -r dir; do grep -qF " $dir/" /proc/net/unix || echo "$dir"; done
 }
 

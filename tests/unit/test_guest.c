@@ -426,13 +426,47 @@ static bool is_there(const char *dir, const char *name)
     return file_exists(path);
 }
 
-static void sweep(const char *dir)
+static void sweep(const char *dir, bool alone)
 {
     SCOPED(buf_done) struct buf sockets = {0};
     struct error err = {0};
 
     assert_int_equal(file_read("/proc/net/unix", 64 << 20, &sockets, &err), 0);
-    sweep_sockets(dir, sockets.data, time(NULL));
+    sweep_sockets(dir, sockets.data, alone, time(NULL));
+}
+
+static void test_sweep_takes_empty_ones_when_nobody_else_is_there(void **state)
+{
+    char *dir = new_dir();
+    int live = make_sockets(dir, "libguestfslive00", "guestfsd.sock", 600);
+
+    (void)state;
+    (void)make_sockets(dir, "libguestfsempty0", NULL, 6);
+    (void)make_sockets(dir, "libguestfsyoung0", NULL, 1);
+    sweep(dir, false);
+    assert_true(is_there(dir, "libguestfsempty0"));
+    sweep(dir, true);
+    assert_false(is_there(dir, "libguestfsempty0"));
+    assert_true(is_there(dir, "libguestfsyoung0"));
+    assert_true(is_there(dir, "libguestfslive00/guestfsd.sock"));
+    assert_int_equal(close(live), 0);
+    drop_dir(dir);
+}
+
+static void test_another_process_with_libguestfs_is_seen(void **state)
+{
+    pid_t child = fork();
+
+    (void)state;
+    if (child == 0) {
+        for (;;) {
+            (void)pause();
+        }
+    }
+    assert_true(child > 0);
+    assert_false(sweep_is_alone());
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
 }
 
 static void test_sweep_takes_the_dead_and_leaves_the_living(void **state)
@@ -454,7 +488,7 @@ static void test_sweep_takes_the_dead_and_leaves_the_living(void **state)
     assert_int_equal(symlink("libguestfsdead00", link), 0);
     age(link, 600);
 
-    sweep(dir);
+    sweep(dir, false);
     assert_true(is_there(dir, "libguestfslive00/guestfsd.sock"));
     assert_false(is_there(dir, "libguestfsdead00"));
     assert_true(is_there(dir, "libguestfsyoung0/guestfsd.sock"));
@@ -465,7 +499,7 @@ static void test_sweep_takes_the_dead_and_leaves_the_living(void **state)
     assert_true(is_there(dir, "libguestfsempty0")); /* may belong to the living one */
 
     assert_int_equal(close(live), 0);
-    sweep(dir);
+    sweep(dir, false);
     assert_false(is_there(dir, "libguestfslive00"));
     assert_false(is_there(dir, "libguestfsempty0"));
     drop_dir(dir);
@@ -482,7 +516,7 @@ static void test_sweep_leaves_what_belongs_to_somebody_else(void **state)
 
         assert_int_equal(close(make_sockets(dir, "libguestfsdead00", "guestfsd.sock", 600)), 0);
         assert_int_equal(chown(path, 12345, 12345), 0);
-        sweep(dir);
+        sweep(dir, false);
         assert_true(is_there(dir, "libguestfsdead00/guestfsd.sock"));
         drop_dir(dir);
     }
@@ -757,6 +791,8 @@ int main(void)
         cmocka_unit_test(test_a_forbidden_device_is_said_to_be_forbidden),
         cmocka_unit_test(test_causes),
         cmocka_unit_test(test_messages_are_trimmed),
+        cmocka_unit_test(test_sweep_takes_empty_ones_when_nobody_else_is_there),
+        cmocka_unit_test(test_another_process_with_libguestfs_is_seen),
         cmocka_unit_test(test_sweep_takes_the_dead_and_leaves_the_living),
         cmocka_unit_test(test_sweep_leaves_what_belongs_to_somebody_else),
         cmocka_unit_test(test_unfinished_appliances_go_unless_one_is_being_built),

@@ -26,7 +26,7 @@ enum layer_rules {
 struct layer;
 struct reader;
 
-/* What reads archives, with its version and those of its decompressors. Static. */
+/* What reads archives, with its version. Static. */
 const char *layer_library(void);
 
 /*

@@ -664,7 +664,7 @@ static int open_part(struct layer *layer, unsigned part, struct reader **ret, st
 
 const char *layer_library(void)
 {
-    return archive_version_details();
+    return archive_version_string();
 }
 
 static void free_layer(struct layer *layer)

@@ -101,8 +101,8 @@ assert kinds == {"archive", "directory", "files", True, False}, kinds
 assert count["partitions"] == 3 and count["hundreds in a directory"] >= 5000, count
 X
 
-# These and unknown ones, as kiln sees them.
-first=${SEED-$(od -An -N3 -tu4 /dev/urandom | tr -d ' ')}
+# These and six more, as kiln sees them.
+first=${SEED-7000}
 echo "SEED=$first"
 for seed in "${known[@]}" $(seq "$first" $((first + 5))); do
     python3 "$stack" "$seed" "stack-$seed"

@@ -379,6 +379,8 @@ class Layer:
         if self.stack.chance(0.25):
             self.killed.discard(path)
             self.take_place(path, self.rng.choice(["file", "dir"]))
+            # What is to lie in a directory there would go through the symlink that is hidden later.
+            self.through = self.through or self.below[path].kind == "link"
 
     def opaque(self):
         path = self.pick("dir", kill=True)

@@ -7,7 +7,8 @@ need guestfish e2fsck fsck.fat sfdisk sgdisk debugfs
 export LIBGUESTFS_BACKEND_SETTINGS=${LIBGUESTFS_BACKEND_SETTINGS-force_tcg}
 
 # SEED says where to begin, to try again what failed.
-seed=${SEED-$(od -An -N3 -tu4 /dev/urandom | tr -d ' ')}
+# The same ones each time: the soak takes others.
+seed=${SEED-7006}
 echo "SEED=$seed"
 python3 "$TOP/tests/lib/nasty.py" make nasty ext4
 mkdir debian

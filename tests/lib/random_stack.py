@@ -178,6 +178,7 @@ class Layer:
         self.kept = {b"", b"etc", b"etc/fstab"} | {name for name, there in ((b"var", stack.var),
                                                                              (b"data", stack.data)) if there}
         self.through = False
+        self.hide_first = False
         self.below = {node.path(): node for node in stack.tree.root.walk()}
         self.aliases = {}
         if merge and writer is not None:
@@ -380,7 +381,7 @@ class Layer:
             self.killed.discard(path)
             self.take_place(path, self.rng.choice(["file", "dir"]))
             # What is to lie in a directory there would go through the symlink that is hidden later.
-            self.through = self.through or self.below[path].kind == "link"
+            self.hide_first = self.hide_first or self.below[path].kind == "link"
 
     def opaque(self):
         path = self.pick("dir", kill=True)
@@ -455,7 +456,8 @@ class Layer:
                   for path in self.whiteouts]
         rng.shuffle(hidden)
         # What paths went through cannot be hidden after them.
-        return entries + hidden if not self.through and self.stack.chance(0.3) else hidden + entries
+        late = not self.through and self.stack.chance(0.3)
+        return entries + hidden if late and not self.hide_first else hidden + entries
 
 
 # --- written down ----------------------------------------------------------------------------------

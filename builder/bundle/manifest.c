@@ -12,7 +12,6 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/scope.h"
-#include "base/stop.h"
 #include "base/text.h"
 #include "bundle/blocks.h"
 #include "export/export.h"
@@ -218,31 +217,9 @@ static int list_files(const char *dir, struct names *names, struct error *err)
 
 static int digest_file(const char *path, uint8_t ret[HASH_SIZE], struct error *err)
 {
-    enum { PIECE = 1 << 20 };
     SCOPED_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
-    SCOPED(hash_freep) struct hash *hash = hash_new();
-    SCOPED_FREE char *buffer = xmalloc(PIECE);
 
-    if (fd < 0) {
-        return fail_os(err, "open '%s'", path);
-    }
-    for (;;) {
-        ssize_t got = read(fd, buffer, PIECE);
-
-        if (got == 0) {
-            hash_end(hash, ret);
-            return 0;
-        }
-        if (got < 0 && errno != EINTR) {
-            return fail_os(err, "read '%s'", path);
-        }
-        if (got > 0) {
-            hash_add(hash, buffer, (size_t)got);
-        }
-        if (stop_check(err) < 0) {
-            return -1;
-        }
-    }
+    return fd < 0 ? fail_os(err, "open '%s'", path) : file_hash(fd, path, ret, err);
 }
 
 static int file_json(const char *dir, const char *name, json_t **ret, struct error *err)

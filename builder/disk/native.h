@@ -87,6 +87,9 @@ int native_bytes(struct engine *engine, const void *data, size_t size, uint64_t 
                  struct error *err);
 int native_file_end(struct engine *engine, struct error *err);
 
+/* Blocks of a record's pieces: neither those of its tree of extents nor of its attributes. */
+uint64_t native_blocks(const struct record *record);
+
 /* Gives a record's blocks back. */
 void native_give_data(struct record *record);
 void native_give_all(struct record *record);

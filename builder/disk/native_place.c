@@ -135,7 +135,7 @@ static void add_piece(struct record *record, uint64_t logical, struct run run)
     record->pieces[record->piece_count++] = (struct piece){logical, run.block, run.count};
 }
 
-static uint64_t blocks_of(const struct record *record)
+uint64_t native_blocks(const struct record *record)
 {
     uint64_t sum = 0;
 
@@ -156,7 +156,7 @@ static void give_tree(struct record *record, uint32_t wanted)
 /* Gives blocks back from the end until WANTED are left. */
 static void shrink(struct record *record, uint64_t wanted)
 {
-    uint64_t there = blocks_of(record);
+    uint64_t there = native_blocks(record);
 
     while (there > wanted) {
         struct piece *last = &record->pieces[record->piece_count - 1];
@@ -383,7 +383,7 @@ static int take(struct engine *engine, const struct record *record, enum space_u
 
 static int resize(struct engine *engine, struct record *record, uint64_t wanted, struct error *err)
 {
-    uint64_t there = blocks_of(record);
+    uint64_t there = native_blocks(record);
     struct run run;
 
     shrink(record, wanted);

@@ -154,10 +154,9 @@ static int load_number(struct engine *engine, struct record *record, uint32_t nu
 static bool has_right_blocks(struct engine *engine, const struct record *record)
 {
     const struct inode *inode = record->inode;
-    uint64_t end = 0, blocks = 0;
+    uint64_t end = 0, blocks = native_blocks(record);
 
     for (uint32_t i = 0; i < record->piece_count; i++) {
-        blocks += record->pieces[i].count;
         end = record->pieces[i].logical + record->pieces[i].count;
     }
     if (!attributes_are_possible(inode) ||

@@ -171,15 +171,11 @@ static uint32_t parent_number(const struct engine *engine, const struct record *
 static int write_directory(struct engine *engine, const struct record *record, struct facts *facts,
                            struct error *err)
 {
-    SCOPED_FREE uint8_t *blocks = NULL;
-    size_t count = 0;
+    size_t count = (size_t)native_blocks(record);
+    SCOPED_FREE uint8_t *blocks = xcalloc(count, VOLUME_BLOCK);
     struct listing listing;
     int result;
 
-    for (uint32_t i = 0; i < record->piece_count; i++) {
-        count += (size_t)record->pieces[i].count;
-    }
-    blocks = xcalloc(count, VOLUME_BLOCK);
     list_names(engine, record, &listing);
     directory_build(record->volume, record->number, parent_number(engine, record), listing.names,
                     listing.count, blocks, count);
@@ -258,16 +254,6 @@ static uint32_t type_bits(enum entry_type type)
     return bits[type];
 }
 
-static uint64_t blocks_of(const struct record *record)
-{
-    uint64_t sum = record->tree_count + (record->attributes != 0);
-
-    for (uint32_t i = 0; i < record->piece_count; i++) {
-        sum += record->pieces[i].count;
-    }
-    return sum;
-}
-
 /* Makes the inode, VOLUME_INODE bytes, and writes whatever it points to but a file's data. */
 static int make_inode(struct engine *engine, const struct record *record, uint8_t *bytes,
                       struct error *err)
@@ -279,7 +265,7 @@ static int make_inode(struct engine *engine, const struct record *record, uint8_
         .uid = inode->uid,
         .gid = inode->gid,
         .links = inode->links,
-        .blocks = blocks_of(record),
+        .blocks = native_blocks(record) + record->tree_count + (record->attributes != 0),
         .attributes = record->attributes,
         .time = inode->mtime,
         .time_ns = inode->mtime_ns,

@@ -16,6 +16,10 @@ int layer_open(const struct profile_layer *spec, enum architecture architecture,
 {
     int image;
 
+    if (profile_is_step(spec)) {
+        return fail(err, FAIL_USAGE, "layer '%s': packages and scripts are not supported yet",
+                    spec->name);
+    }
     if (spec->kind == LAYER_DIRECTORY) {
         return layer_new_directory(spec, ret, err);
     }

@@ -67,7 +67,8 @@ void lock_free(struct lock *lock)
 
 /* --- the grammar ------------------------------------------------------------------------------ */
 
-static const char *const format_words[] = {"archive", "oci", "docker", "directory", "files"};
+static const char *const format_words[] = {"archive", "oci",      "docker", "directory",
+                                           "files",   "packages", "run"};
 
 static const char *check_format(const char *text)
 {
@@ -76,7 +77,7 @@ static const char *check_format(const char *text)
             return NULL;
         }
     }
-    return "must be archive, oci, docker, directory or files";
+    return "must be archive, oci, docker, directory, files, packages or run";
 }
 
 static const char *check_text(const char *text)
@@ -92,7 +93,7 @@ static const struct field layer_fields[] = {
      .required = true,
      .value = PLACE_OF(struct lock_layer, name),
      .check = check_text,
-     .help = "as the profile names it, or 'files'"},
+     .help = "as the profile names it, or 'files', 'packages' or 'run'"},
     {.name = "format",
      .type = FIELD_STRING,
      .required = true,
@@ -326,17 +327,22 @@ static int intended(struct error *err)
     return fail_hint(err, "run 'kiln lock' if the change is intended");
 }
 
-static bool is_kind(enum layer_kind kind, const char *format)
-{
-    if (kind == LAYER_ARCHIVE) {
-        return strcmp(format, "directory") != 0 && strcmp(format, "files") != 0;
-    }
-    return strcmp(format, kind == LAYER_FILES ? "files" : "directory") == 0;
-}
-
 static const char *kind_name(enum layer_kind kind)
 {
-    return kind == LAYER_ARCHIVE ? "archive" : kind == LAYER_FILES ? "files" : "directory";
+    static const char *const names[] = {[LAYER_ARCHIVE] = "archive",
+                                        [LAYER_DIRECTORY] = "directory",
+                                        [LAYER_FILES] = "files",
+                                        [LAYER_PACKAGES] = "packages",
+                                        [LAYER_RUN] = "run"};
+
+    return names[kind];
+}
+
+/* An image goes under 'archive' in a profile, too. */
+static bool is_kind(enum layer_kind kind, const char *format)
+{
+    return strcmp(format, kind_name(kind)) == 0 ||
+           (kind == LAYER_ARCHIVE && (strcmp(format, "oci") == 0 || strcmp(format, "docker") == 0));
 }
 
 /* One of the profile's layers, or one of the lock's, may not be there. */

@@ -27,7 +27,7 @@ enum { DISK_FORMAT = 1 };
 struct lock_layer {
     struct mark mark; /* line 0: not from a file */
     char *name;       /* profile_layer_label's */
-    char *format;     /* "archive", "oci", "docker", "directory", "files" */
+    char *format;     /* "archive", "oci", "docker", "directory", "files", "packages", "run" */
     uint8_t sha256[HASH_SIZE];
     uint64_t size_bytes;
 };

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "profile/check.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,6 +13,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "profile/grammar.h"
+#include "profile/packages.h"
 
 static const uint64_t MIB = 1 << 20;
 
@@ -20,7 +23,15 @@ static const uint64_t MIB = 1 << 20;
  */
 static const uint64_t VFAT_MIN = 34 << 20;
 static const uint64_t DISK_MAX = 64ULL << 40; /* the largest volume that a cloud offers */
-enum { PARTITIONS_MAX = 128 };                /* entries of an ordinary GPT */
+static const uint64_t MEMORY_STANDARD = 1 << 30, MEMORY_MIN = 64 << 20, MEMORY_MAX = 64ULL << 30;
+
+enum {
+    PARTITIONS_MAX = 128, /* entries of an ordinary GPT */
+    SCRIPT_MAX = 1 << 20, /* bytes */
+    MOUNTS_MAX = 64,      /* of a step */
+    TIMEOUT_STANDARD_S = 30 * 60,
+    TIMEOUT_MAX_S = 24 * 60 * 60,
+};
 
 /* The place of KEY's value in MAP, or of MAP where it has no such key. */
 static struct mark mark_in(const struct node *map, const char *key)
@@ -39,31 +50,78 @@ static bool has_file(const char *directory, const char *name)
     return file_exists(path);
 }
 
-/* Whether the source of a layer can be read; the message says KIND and the path as written. */
-static void check_source(const struct profile_layer *layer, struct mark mark,
+/* What is wrong with the script file at PATH, or NULL. */
+static const char *check_script_file(const char *path, const struct stat *st)
+{
+    if (!S_ISREG(st->st_mode)) {
+        return "not a file";
+    }
+    if (faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) < 0) {
+        return strerror(errno);
+    }
+    if (st->st_size > SCRIPT_MAX) {
+        return "larger than 1MiB (give the script its data with 'mount')";
+    }
+    return st->st_size == 0 ? "an empty file" : NULL;
+}
+
+/* What is wrong with the archive at PATH, or NULL. */
+static const char *check_archive(const char *path, const struct stat *st)
+{
+    bool directory = S_ISDIR(st->st_mode);
+
+    if (!directory && !S_ISREG(st->st_mode)) {
+        return "not a file";
+    }
+    if (faccessat(AT_FDCWD, path, directory ? R_OK | X_OK : R_OK, AT_EACCESS) < 0) {
+        return strerror(errno);
+    }
+    if (directory && !has_file(path, "oci-layout") && !has_file(path, "manifest.json")) {
+        return "a directory that is no OCI image (a plain one goes under 'directory')";
+    }
+    return NULL;
+}
+
+static const char *check_directory(const char *path, const struct stat *st)
+{
+    if (!S_ISDIR(st->st_mode)) {
+        return "not a directory";
+    }
+    return faccessat(AT_FDCWD, path, R_OK | X_OK, AT_EACCESS) < 0 ? strerror(errno) : NULL;
+}
+
+/* Whether what PATH names can be read; the message says KEY and the path as written, NAME. */
+static void check_source(const char *key, const char *name, const char *path, struct mark mark,
                          struct problems *problems)
 {
-    bool archive = layer->kind == LAYER_ARCHIVE;
-    const char *kind = archive ? "archive" : "directory", *wrong = NULL;
-    const char *name = QUOTE(layer->name, strlen(layer->name));
+    bool archive = strcmp(key, "archive") == 0, script = strcmp(key, "run") == 0;
+    const char *wrong, *hint = "";
     struct stat st;
 
-    if (stat(layer->path, &st) < 0) {
-        wrong = errno != ENOENT ? strerror(errno) : archive ? "no such file" : "no such directory";
-    } else if (!archive && !S_ISDIR(st.st_mode)) {
-        wrong = "not a directory (a file goes under 'archive')";
-    } else if (archive && !S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode)) {
-        wrong = "not a file";
-    } else if (faccessat(AT_FDCWD, layer->path, S_ISDIR(st.st_mode) ? R_OK | X_OK : R_OK,
-                         AT_EACCESS) < 0) {
-        wrong = strerror(errno);
-    } else if (archive && S_ISDIR(st.st_mode) && !has_file(layer->path, "oci-layout") &&
-               !has_file(layer->path, "manifest.json")) {
-        wrong = "a directory that is no OCI image (a plain one goes under 'directory')";
+    if (stat(path, &st) < 0) {
+        wrong = errno != ENOENT     ? strerror(errno)
+                : archive || script ? "no such file"
+                                    : "no such directory";
+        hint = script ? " (a script written here is a block scalar, after 'run: |')" : "";
+    } else {
+        wrong = script    ? check_script_file(path, &st)
+                : archive ? check_archive(path, &st)
+                          : check_directory(path, &st);
+        hint = strcmp(key, "directory") == 0 && !S_ISDIR(st.st_mode)
+                   ? " (a file goes under 'archive')"
+                   : "";
     }
     if (wrong != NULL) {
-        problem_add(problems, mark, "%s %s: %s", kind, name, wrong);
+        problem_add(problems, mark, "%s %s: %s%s", key, QUOTE(name, strlen(name)), wrong, hint);
     }
+}
+
+/* TEXT, a path as written in the profile, usable from the current directory. */
+static char *find_path(const struct profile *profile, const char *text)
+{
+    SCOPED_FREE char *dir = file_dir(profile->path);
+
+    return strchr(profile->path, '/') != NULL ? file_join(dir, text) : xstrdup(text);
 }
 
 /* True when PATH is TO or below it. */
@@ -103,29 +161,144 @@ static void complete_files(struct profile_layer *layer, struct problems *problem
     }
 }
 
+/* --- steps ----------------------------------------------------------------------------------- */
+
+static int compare_mounts(const void *a, const void *b)
+{
+    const struct profile_mount *x = a, *y = b;
+    int order = strcmp(x->target, y->target);
+
+    return order != 0                     ? order
+           : x->mark.line != y->mark.line ? (x->mark.line < y->mark.line ? -1 : 1)
+                                          : (x->mark.column < y->mark.column ? -1 : 1);
+}
+
+/* The first of the mounts before the one at INDEX that has its target or one above it, or NULL. */
+static const struct profile_mount *find_above(const struct profile_layer *layer, size_t index)
+{
+    for (size_t i = 0; i < index; i++) {
+        if (is_below(layer->mounts[index].target, layer->mounts[i].target)) {
+            return &layer->mounts[i];
+        }
+    }
+    return NULL;
+}
+
+/* Sorted by target, what is below another comes after it. */
+static void check_mounts(const struct profile *profile, struct profile_layer *layer,
+                         const struct node *node, struct problems *problems)
+{
+    if (layer->mount_count > MOUNTS_MAX) {
+        problem_add(problems, mark_in(node, "mount"), "mount: more than %d directories",
+                    MOUNTS_MAX);
+        return;
+    }
+    for (size_t i = 0; i < layer->mount_count; i++) {
+        struct profile_mount *mount = &layer->mounts[i];
+
+        mount->path = find_path(profile, mount->name);
+        check_source("mount", mount->name, mount->path, mount->mark, problems);
+    }
+    if (layer->mount_count != 0) {
+        qsort(layer->mounts, layer->mount_count, sizeof(*layer->mounts), compare_mounts);
+    }
+    for (size_t i = 1; i < layer->mount_count; i++) {
+        const struct profile_mount *mount = &layer->mounts[i], *other = find_above(layer, i);
+
+        if (other != NULL) {
+            problem_add(problems, mount->mark, "mount: %s is %s %s (%s)",
+                        QUOTE(mount->target, strlen(mount->target)),
+                        strcmp(mount->target, other->target) == 0 ? "also the place of"
+                                                                  : "below the place of",
+                        QUOTE(other->name, strlen(other->name)), PLACE(problems, other->mark));
+        }
+    }
+}
+
+static void check_limits(struct profile_layer *layer, const struct node *node,
+                         struct problems *problems)
+{
+    if (node_find(node, "timeout") == NULL) {
+        layer->timeout_s = TIMEOUT_STANDARD_S;
+    } else if (layer->timeout_s > TIMEOUT_MAX_S) {
+        problem_add(problems, mark_in(node, "timeout"), "timeout: more than 24h");
+    }
+    if (node_find(node, "memory") == NULL) {
+        layer->memory_bytes = MEMORY_STANDARD;
+    } else if (layer->memory_bytes < MEMORY_MIN) {
+        problem_add(problems, mark_in(node, "memory"), "memory: less than 64MiB");
+    } else if (layer->memory_bytes > MEMORY_MAX) {
+        problem_add(problems, mark_in(node, "memory"), "memory: more than 64GiB");
+    }
+}
+
+/* A text of several lines is the script, one of a single line its path. */
+static void check_script(const struct profile *profile, struct profile_layer *layer,
+                         const struct node *source, struct problems *problems)
+{
+    if (strchr(layer->script, '\n') != NULL) {
+        layer->name = xprintf("run:%u", layer->mark.line);
+        if (layer->script_size > SCRIPT_MAX) {
+            problem_add(problems, source->mark, "run: more than 1MiB of text");
+        }
+        return;
+    }
+    layer->name = TAKE(layer->script);
+    layer->script_size = 0;
+    layer->path = find_path(profile, layer->name);
+    check_source("run", layer->name, layer->path, source->mark, problems);
+}
+
+/* --- all layers ------------------------------------------------------------------------------ */
+
+/* The key that says what a layer is; exactly one is there. */
+static const struct node *find_source(const struct node *node, enum layer_kind *ret_kind)
+{
+    static const char *const keys[] = {[LAYER_ARCHIVE] = "archive",
+                                       [LAYER_DIRECTORY] = "directory",
+                                       [LAYER_FILES] = "files",
+                                       [LAYER_PACKAGES] = "packages",
+                                       [LAYER_RUN] = "run"};
+    const struct node *source = NULL;
+
+    for (unsigned i = 0; source == NULL; i++) {
+        assert(i < COUNT(keys));
+        source = node_find(node, keys[i]);
+        *ret_kind = (enum layer_kind)i;
+    }
+    return source;
+}
+
+/* Those without a path are named by their place: there may be several. */
 static void check_layer(const struct profile *profile, struct profile_layer *layer,
                         const struct node *node, struct problems *problems)
 {
-    const struct node *archive = node_find(node, "archive"),
-                      *directory = node_find(node, "directory");
-    const struct node *source = archive != NULL ? archive : directory;
+    const struct node *source = find_source(node, &layer->kind);
 
-    layer->kind = archive != NULL     ? LAYER_ARCHIVE
-                  : directory != NULL ? LAYER_DIRECTORY
-                                      : LAYER_FILES;
     if (layer->to == NULL) {
         layer->to = xstrdup("/");
     }
-    if (source != NULL) {
-        SCOPED_FREE char *dir = file_dir(profile->path);
-
-        layer->path = file_join(dir, layer->name);
-        check_source(layer, source->mark, problems);
+    switch (layer->kind) {
+    case LAYER_ARCHIVE:
+    case LAYER_DIRECTORY:
+        layer->path = find_path(profile, layer->name);
+        check_source(source->key, layer->name, layer->path, source->mark, problems);
         check_sets(layer, node, problems);
-    } else {
-        /* There may be several, and no path tells them apart. */
+        break;
+    case LAYER_FILES:
         layer->name = xprintf("files:%u", layer->mark.line);
         complete_files(layer, problems);
+        break;
+    case LAYER_PACKAGES:
+        layer->name = xprintf("packages:%u", layer->mark.line);
+        packages_find(layer, source, profile->path, problems);
+        check_limits(layer, node, problems);
+        break;
+    case LAYER_RUN:
+        check_script(profile, layer, source, problems);
+        check_mounts(profile, layer, node, problems);
+        check_limits(layer, node, problems);
+        break;
     }
 }
 

@@ -46,13 +46,16 @@ static bool bad_value(const struct value *v, const char *reason)
 static bool check_kind(const struct value *v, enum node_kind kind)
 {
     static const char *const wanted[] = {"text", "a list", "a map"};
+    enum field_type type = v->field->type;
+    bool item = kind == NODE_SCALAR && (type == FIELD_WORDS || type == FIELD_STRINGS);
+    const char *of = item ? "an item of " : "";
 
     if (v->node->kind == NODE_SCALAR && v->node->empty) {
-        problem_add(v->problems, v->node->mark, "'%s' has no value", v->field->name);
+        problem_add(v->problems, v->node->mark, "%s'%s' has no value", of, v->field->name);
         return false;
     }
     if (v->node->kind != kind) {
-        problem_add(v->problems, v->node->mark, "'%s' must be %s, not %s", v->field->name,
+        problem_add(v->problems, v->node->mark, "%s'%s' must be %s, not %s", of, v->field->name,
                     wanted[kind], node_kind_name(v->node));
         return false;
     }
@@ -191,6 +194,30 @@ static bool decode_time(const struct value *v)
     return true;
 }
 
+static bool decode_duration(const struct value *v)
+{
+    static const struct {
+        const char *unit;
+        uint32_t seconds;
+    } units[] = {{"s", 1}, {"min", 60}, {"h", 3600}};
+    uint32_t number = 0;
+    const char *end = parse_number(v->node->text, UINT32_MAX, &number);
+
+    for (size_t i = 0; end != NULL && i < COUNT(units); i++) {
+        if (strcmp(end, units[i].unit) != 0) {
+            continue;
+        }
+        if (number == 0) {
+            return bad_value(v, "must be more than 0");
+        }
+        /* What is too much for the type is too much for whoever asks for it. */
+        number = number < UINT32_MAX / units[i].seconds ? number * units[i].seconds : UINT32_MAX;
+        put(v, v->field->value, &number, sizeof(number));
+        return true;
+    }
+    return bad_value(v, "not a duration (like 90s, 30min or 2h)");
+}
+
 static bool decode_sha256(const struct value *v)
 {
     uint8_t digest[HASH_SIZE];
@@ -264,15 +291,23 @@ static bool decode_word(const struct value *v, unsigned *ret)
     return false;
 }
 
-/* No bit twice: find the item that set it, for the message. */
-static struct mark first_of(const struct node *list, const struct node *twin)
+/* The first item of LIST with the text of TWIN, which is one itself. */
+static const struct node *first_of(const struct node *list, const struct node *twin)
 {
     const struct node *child = list->first;
 
-    while (child->size != twin->size || memcmp(child->text, twin->text, twin->size) != 0) {
+    while (child->kind != NODE_SCALAR || child->size != twin->size ||
+           memcmp(child->text, twin->text, twin->size) != 0) {
         child = child->next;
     }
-    return child->mark;
+    return child;
+}
+
+static bool given_twice(const struct value *v, const struct node *first)
+{
+    problem_add(v->problems, v->node->mark, "%s: %s is given twice (first at %s)", v->field->name,
+                QUOTED(v->node), PLACE(v->problems, first->mark));
+    return false;
 }
 
 static bool decode_words(const struct value *v)
@@ -288,10 +323,7 @@ static bool decode_words(const struct value *v)
         if (child->bad || !check_kind(&item, NODE_SCALAR) || !decode_word(&item, &bit)) {
             good = false;
         } else if ((bits & bit) != 0) {
-            problem_add(v->problems, child->mark, "%s: %s is given twice (first at %s)",
-                        v->field->name, QUOTED(child),
-                        PLACE(v->problems, first_of(v->node, child)));
-            good = false;
+            good = given_twice(&item, first_of(v->node, child));
         }
         bits |= bit;
     }
@@ -300,6 +332,67 @@ static bool decode_words(const struct value *v)
 }
 
 /* --- lists and maps -------------------------------------------------------------------------- */
+
+/* One text of a list; RET is NULL when it goes nowhere. */
+static bool decode_list_string(const struct value *v, const struct node *list, char **ret)
+{
+    const char *wrong;
+    const struct node *first;
+
+    if (v->node->bad || !check_kind(v, NODE_SCALAR)) {
+        return false;
+    }
+    wrong = v->field->check(v->node->text);
+    if (wrong != NULL) {
+        return bad_value(v, wrong);
+    }
+    first = first_of(list, v->node);
+    if (first != v->node) {
+        return given_twice(v, first);
+    }
+    if (ret != NULL) {
+        *ret = xmemdup(v->node->text, v->node->size + 1);
+    }
+    return true;
+}
+
+static bool decode_strings(const struct value *v)
+{
+    size_t count = v->node->count, i = 0;
+    char **strings = NULL;
+    bool good = true;
+
+    if (count > STRINGS_MAX) {
+        problem_add(v->problems, v->node->mark, "'%s' has more than %d items", v->field->name,
+                    STRINGS_MAX);
+        return false;
+    }
+    if (v->field->value != 0) {
+        strings = xcalloc(count, sizeof(char *));
+        put(v, v->field->value, &strings, sizeof(strings));
+        put(v, v->field->second, &count, sizeof(count));
+    }
+    for (struct node *child = v->node->first; child != NULL; child = child->next, i++) {
+        struct value item = *v;
+
+        item.node = child;
+        good &= decode_list_string(&item, v->node, strings != NULL ? &strings[i] : NULL);
+    }
+    return good;
+}
+
+static bool decode_value(const struct value *v);
+
+static bool decode_item(const struct value *item)
+{
+    struct value only = *item;
+
+    if (item->field->type != FIELD_PAIRS) {
+        return decode_map(item->field->shape, item->node, item->object, item->problems);
+    }
+    only.field = item->field->shape->fields;
+    return !item->node->bad && decode_value(&only);
+}
 
 /* The items of a list or of a map by keys. */
 static bool decode_items(const struct value *v)
@@ -328,7 +421,7 @@ static bool decode_items(const struct value *v)
                         QUOTE(child->key, child->key_size), wrong);
             child->bad = true;
         }
-        if (!decode_map(shape, child, item.object, v->problems)) {
+        if (!decode_item(&item)) {
             child->bad = true;
             good = false;
         }
@@ -346,7 +439,9 @@ static bool decode_full(const struct value *v, enum node_kind kind)
                     v->field->help);
         return false;
     }
-    return v->field->type == FIELD_WORDS ? decode_words(v) : decode_items(v);
+    return v->field->type == FIELD_WORDS     ? decode_words(v)
+           : v->field->type == FIELD_STRINGS ? decode_strings(v)
+                                             : decode_items(v);
 }
 
 static bool decode_scalar(const struct value *v)
@@ -372,6 +467,8 @@ static bool decode_scalar(const struct value *v)
         return decode_owner(v);
     case FIELD_TIME:
         return decode_time(v);
+    case FIELD_DURATION:
+        return decode_duration(v);
     case FIELD_SHA256:
         return decode_sha256(v);
     default:
@@ -402,9 +499,11 @@ static bool decode_value(const struct value *v)
         return check_kind(v, NODE_MAP) &&
                decode_map(v->field->shape, v->node, v->object, v->problems);
     case FIELD_WORDS:
+    case FIELD_STRINGS:
     case FIELD_LIST:
         return decode_full(v, NODE_LIST);
     case FIELD_MAP:
+    case FIELD_PAIRS:
         return decode_full(v, NODE_MAP);
     default:
         return decode_scalar(v);
@@ -601,7 +700,7 @@ void fields_visit(const struct shape *shape, const char *prefix, field_visit *vi
         SCOPED_FREE char *inner = NULL;
 
         visit(path, field, data);
-        if (field->shape == NULL) {
+        if (field->shape == NULL || field->type == FIELD_PAIRS) {
             continue;
         }
         if (field->type == FIELD_MAP) {
@@ -624,10 +723,13 @@ char *field_type_text(const struct field *field)
         [FIELD_MODE] = "octal mode",
         [FIELD_OWNER] = "UID:GID",
         [FIELD_TIME] = "time",
+        [FIELD_DURATION] = "duration",
         [FIELD_SHA256] = "SHA-256",
+        [FIELD_STRINGS] = "list of texts",
         [FIELD_STRUCT] = "map",
         [FIELD_LIST] = "list of maps",
         [FIELD_MAP] = "map of maps",
+        [FIELD_PAIRS] = "map of texts",
         [FIELD_UNSUPPORTED] = "not supported yet",
     };
 

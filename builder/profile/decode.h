@@ -22,14 +22,19 @@ enum field_type {
     FIELD_MODE,        /* uint32_t, at most 07777 */
     FIELD_OWNER,       /* uint32_t user and, second, uint32_t group */
     FIELD_TIME,        /* int64_t seconds since 1970 */
+    FIELD_DURATION,    /* uint32_t seconds, not 0 */
     FIELD_SHA256,      /* uint8_t[HASH_SIZE] */
     FIELD_WORD,        /* an enum, one of words */
     FIELD_WORDS,       /* unsigned bits, a list of words */
+    FIELD_STRINGS,     /* char ** and, second, its size_t count: a list of texts, each once */
     FIELD_STRUCT,      /* a map of the shape, into the same object */
     FIELD_LIST,        /* a list of maps: pointer to items and, second, their size_t count */
     FIELD_MAP,         /* a map of keys to maps of the shape, as a list */
+    FIELD_PAIRS,       /* a map of keys to what the shape's only field is, as a list */
     FIELD_UNSUPPORTED, /* in the grammar, but this version cannot do it */
 };
+
+enum { STRINGS_MAX = 1024 }; /* of one list */
 
 /* Where a member lies in its object; 0, which PLACE_OF never gives, is nowhere. */
 #define PLACE_OF(type, member) (offsetof(type, member) + 1)
@@ -53,13 +58,13 @@ struct field {
     const char *name; /* NULL ends a table */
     enum field_type type;
     bool required;
-    bool filled;                     /* WORDS, LIST: may not be empty */
+    bool filled;                     /* lists: may not be empty */
     bool rest;                       /* SIZE: may also be 'rest', which is 0 */
     size_t value, second, mark, has; /* places: see field_type; struct mark of the value; bool */
     const struct word *words;
     const struct shape *shape;
     const char *const *with; /* goes only with one of these keys beside it */
-    field_check *check;      /* STRING: of the text */
+    field_check *check;      /* STRING, BYTES, STRINGS: of the text */
     const char *standard;    /* the default, for people; NULL for none */
     const char *help;
 };
@@ -67,11 +72,11 @@ struct field {
 struct shape {
     const char *noun; /* "a layer" */
     const struct field *fields;
-    size_t size;               /* LIST, MAP: of an item */
+    size_t size;               /* LIST, MAP, PAIRS: of an item */
     size_t mark;               /* place: struct mark of an item */
-    size_t key;                /* MAP: place of the key, char * */
+    size_t key;                /* MAP, PAIRS: place of the key, char * */
     const char *key_name;      /* what stands for the key in the grammar: "PATH" */
-    field_check *key_check;    /* MAP */
+    field_check *key_check;    /* MAP, PAIRS */
     const char *const *one_of; /* exactly one of these keys */
     const char *const *any_of; /* at least one of these keys */
 };

@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/text.h"
+
 /* --- words ----------------------------------------------------------------------------------- */
 
 const struct word architecture_words[] = {
@@ -91,6 +93,14 @@ static bool is_made_of(const char *text, const char *extra)
     return *text == '\0';
 }
 
+static bool has_control_characters(const char *text)
+{
+    while (*text != '\0' && (unsigned char)*text >= 0x20 && *text != 0x7f) {
+        text++;
+    }
+    return *text != '\0';
+}
+
 static const char *check_name(const char *text)
 {
     size_t size = strlen(text);
@@ -121,12 +131,7 @@ static const char *check_seed(const char *text)
     if (size == 0 || size > 255) {
         return "must be 1 to 255 bytes";
     }
-    for (size_t i = 0; i < size; i++) {
-        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f) {
-            return "must not hold control characters";
-        }
-    }
-    return NULL;
+    return has_control_characters(text) ? "must not hold control characters" : NULL;
 }
 
 /*
@@ -184,24 +189,80 @@ const char *profile_image_path(const char *text)
     return NULL;
 }
 
+static bool is_below(const char *path, const char *directory)
+{
+    size_t length = strlen(directory);
+
+    return text_starts(path, directory) && (path[length] == '\0' || path[length] == '/');
+}
+
+/* Where the running system mounts something of its own. */
+static bool is_of_the_system(const char *path)
+{
+    static const char *const taken[] = {"/proc", "/sys", "/dev", "/run"};
+
+    for (size_t i = 0; i < COUNT(taken); i++) {
+        if (is_below(path, taken[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Written to fstab, in which white space would need escapes that not every reader knows. */
 static const char *check_mount(const char *text)
 {
-    static const char *const taken[] = {"/proc", "/sys", "/dev", "/run", "/etc"};
     const char *wrong = profile_image_path(text);
 
-    if (wrong == NULL && !is_made_of(text, "/._+@-")) {
+    if (wrong != NULL) {
+        return wrong;
+    }
+    if (!is_made_of(text, "/._+@-")) {
         return "may only hold letters, digits and any of '/._+@-'";
     }
-    for (size_t i = 0; wrong == NULL && i < COUNT(taken); i++) {
-        size_t length = strlen(taken[i]);
-
-        if (strncmp(text, taken[i], length) == 0 && (text[length] == '\0' || text[length] == '/')) {
-            return i == 4 ? "must be on the root file system, which fstab is read from"
-                          : "the system mounts a file system of its own there";
-        }
+    if (is_below(text, "/etc")) {
+        return "must be on the root file system, which fstab is read from";
     }
-    return wrong;
+    return is_of_the_system(text) ? "the system mounts a file system of its own there" : NULL;
+}
+
+/* Where a step sees a directory of the host; handed to the appliance as a line. */
+static const char *check_step_mount(const char *text)
+{
+    const char *wrong = profile_image_path(text);
+
+    if (wrong != NULL) {
+        return wrong;
+    }
+    if (has_control_characters(text)) {
+        return "must not hold control characters";
+    }
+    if (strcmp(text, "/") == 0) {
+        return "would hide the whole image (give a directory below it, like /mnt)";
+    }
+    return is_of_the_system(text) ? "the system mounts a file system of its own there" : NULL;
+}
+
+/* A pattern: an absolute path, in whose names only two characters are special. */
+static const char *check_leave_out(const char *text)
+{
+    size_t size = strlen(text);
+    bool below = size > 1 && text[size - 1] == '/';
+    SCOPED_FREE char *path = xstrndup(text, below ? size - 1 : size);
+
+    if (strcmp(path, "/") == 0) {
+        return "must name something below '/'";
+    }
+    if (strpbrk(path, "[\\") != NULL) {
+        return "must not hold '[' or a backslash (only '*' and '?' are special)";
+    }
+    return size > 4095 ? "longer than 4095 bytes" : profile_image_path(path);
+}
+
+/* A text of one line is the path of a script; check.c tells them apart. */
+static const char *check_script(const char *text)
+{
+    return text[strspn(text, " \t\n")] == '\0' ? "must not be empty" : NULL;
 }
 
 static const char *check_partition_name(const char *text)
@@ -297,6 +358,25 @@ static const struct shape file_shape = {
     .one_of = NAMES("content", "symlink", "directory", "remove"),
 };
 
+/* The one value of a row of 'mount'. */
+static const struct field mount_fields[] = {
+    {.name = "mount",
+     .type = FIELD_STRING,
+     .value = PLACE_OF(struct profile_mount, target),
+     .check = check_step_mount},
+    {.name = NULL},
+};
+
+static const struct shape mount_shape = {
+    .noun = "a row of 'mount'",
+    .fields = mount_fields,
+    .size = sizeof(struct profile_mount),
+    .mark = PLACE_OF(struct profile_mount, mark),
+    .key = PLACE_OF(struct profile_mount, name),
+    .key_name = "DIRECTORY",
+    .key_check = check_host_path,
+};
+
 static const struct field layer_fields[] = {
     {.name = "archive",
      .type = FIELD_STRING,
@@ -314,8 +394,18 @@ static const struct field layer_fields[] = {
      .second = PLACE_OF(struct profile_layer, file_count),
      .shape = &file_shape,
      .help = "files written here in the profile, by their paths in the image"},
-    {.name = "packages", .type = FIELD_UNSUPPORTED, .help = "packages to install"},
-    {.name = "run", .type = FIELD_UNSUPPORTED, .help = "a script to run in the image"},
+    {.name = "packages",
+     .type = FIELD_STRINGS, /* patterns, which check.c turns into files */
+     .filled = true,
+     .check = check_host_path,
+     .help = "files, patterns or directories of .deb or .rpm packages that the image's own manager "
+             "installs"},
+    {.name = "run",
+     .type = FIELD_BYTES,
+     .value = PLACE_OF(struct profile_layer, script),
+     .second = PLACE_OF(struct profile_layer, script_size),
+     .check = check_script,
+     .help = "a script that runs as root in the image: its file, or its text as a block scalar"},
     {.name = "sha256",
      .type = FIELD_SHA256,
      .value = PLACE_OF(struct profile_layer, sha256),
@@ -337,18 +427,34 @@ static const struct field layer_fields[] = {
      .with = NAMES("directory"),
      .shape = &set_shape,
      .help = "modes and owners other than git keeps, by path in the image"},
-    {.name = "timeout",
-     .type = FIELD_UNSUPPORTED,
-     .with = NAMES("run"),
-     .help = "how long the script may take"},
-    {.name = "memory",
-     .type = FIELD_UNSUPPORTED,
-     .with = NAMES("run"),
-     .help = "how much memory the script may use"},
     {.name = "mount",
-     .type = FIELD_UNSUPPORTED,
+     .type = FIELD_PAIRS,
+     .value = PLACE_OF(struct profile_layer, mounts),
+     .second = PLACE_OF(struct profile_layer, mount_count),
      .with = NAMES("run"),
-     .help = "directories that the script may read"},
+     .shape = &mount_shape,
+     .help = "directories that the script may read, and where in the image it finds them"},
+    {.name = "timeout",
+     .type = FIELD_DURATION,
+     .value = PLACE_OF(struct profile_layer, timeout_s),
+     .with = NAMES("packages", "run"),
+     .standard = "30min",
+     .help = "how long it may take, like 90s, 30min or 2h; at most 24h"},
+    {.name = "memory",
+     .type = FIELD_SIZE,
+     .value = PLACE_OF(struct profile_layer, memory_bytes),
+     .with = NAMES("packages", "run"),
+     .standard = "1GiB",
+     .help = "how much memory it may use, from 64MiB to 64GiB"},
+    {.name = "leave_out",
+     .type = FIELD_STRINGS,
+     .value = PLACE_OF(struct profile_layer, leave_out),
+     .second = PLACE_OF(struct profile_layer, leave_out_count),
+     .has = PLACE_OF(struct profile_layer, has_leave_out),
+     .with = NAMES("packages", "run"),
+     .check = check_leave_out,
+     .standard = "what only carries noise",
+     .help = "patterns of paths whose changes are not kept, like /var/log/*.log or /var/cache/"},
     {.name = NULL},
 };
 

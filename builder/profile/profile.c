@@ -24,8 +24,24 @@ static void free_layer(struct profile_layer *layer)
         free(layer->files[i].content);
         free(layer->files[i].symlink);
     }
+    for (size_t i = 0; i < layer->package_count; i++) {
+        free(layer->packages[i].name);
+        free(layer->packages[i].path);
+    }
+    for (size_t i = 0; i < layer->mount_count; i++) {
+        free(layer->mounts[i].name);
+        free(layer->mounts[i].path);
+        free(layer->mounts[i].target);
+    }
+    for (size_t i = 0; i < layer->leave_out_count; i++) {
+        free(layer->leave_out[i]);
+    }
     free(layer->sets);
     free(layer->files);
+    free(layer->packages);
+    free(layer->mounts);
+    free(layer->leave_out);
+    free(layer->script);
     free(layer->name);
     free(layer->path);
     free(layer->to);
@@ -214,7 +230,21 @@ void profile_fields(profile_visit *visit, void *data)
 
 const char *profile_layer_label(const struct profile_layer *layer)
 {
-    return layer->kind == LAYER_FILES ? "files" : layer->name;
+    switch (layer->kind) {
+    case LAYER_FILES:
+        return "files";
+    case LAYER_PACKAGES:
+        return "packages";
+    case LAYER_RUN:
+        return layer->path != NULL ? layer->name : "run";
+    default:
+        return layer->name;
+    }
+}
+
+bool profile_is_step(const struct profile_layer *layer)
+{
+    return layer->kind == LAYER_PACKAGES || layer->kind == LAYER_RUN;
 }
 
 const char *architecture_name(enum architecture architecture)

@@ -27,7 +27,7 @@ enum firmware { FIRMWARE_BIOS = 1, FIRMWARE_UEFI = 2 }; /* bits; 0: the disk nee
 enum compression { COMPRESSION_ZLIB, COMPRESSION_ZSTD };
 enum filesystem { FS_NONE, FS_EXT4, FS_XFS, FS_BTRFS, FS_VFAT };
 enum partition_type { PART_BIOS_BOOT, PART_ESP, PART_ROOT, PART_DATA };
-enum layer_kind { LAYER_ARCHIVE, LAYER_DIRECTORY, LAYER_FILES };
+enum layer_kind { LAYER_ARCHIVE, LAYER_DIRECTORY, LAYER_FILES, LAYER_PACKAGES, LAYER_RUN };
 
 /* mode and owner given to one path, of a directory layer ('set') or a files layer. */
 struct attributes {
@@ -54,11 +54,27 @@ struct profile_file {
     struct attributes attributes;
 };
 
+/* A directory of the host that a step sees, read-only. */
+struct profile_mount {
+    struct mark mark;
+    char *name;   /* as written */
+    char *path;   /* usable from the current directory */
+    char *target; /* absolute in the image */
+};
+
+/* A package file that a pattern named. */
+struct profile_package {
+    struct mark mark;
+    char *name; /* its base name */
+    char *path; /* usable from the current directory */
+};
+
 struct profile_layer {
     struct mark mark;
     enum layer_kind kind;
-    char *name; /* for messages: the path as written, or "files:LINE" */
-    char *path; /* archive, directory: usable from the current directory; else NULL */
+    char
+        *name; /* for messages: the path as written, or "files:LINE", "packages:LINE", "run:LINE" */
+    char *path; /* archive, directory, script file: usable from the current directory; else NULL */
     bool has_sha256;
     uint8_t
         sha256[HASH_SIZE]; /* of the archive file as it lies there; of a directory's normal form */
@@ -68,6 +84,17 @@ struct profile_layer {
     size_t set_count;
     struct profile_file *files;
     size_t file_count;
+    struct profile_package *packages; /* packages: at least one, sorted by name, each name once */
+    size_t package_count;
+    char *script; /* run: inline text; NULL when 'path' names a script file */
+    size_t script_size;
+    struct profile_mount *mounts; /* run: sorted by target */
+    size_t mount_count;
+    uint32_t timeout_s;    /* steps */
+    uint64_t memory_bytes; /* steps */
+    bool has_leave_out;    /* steps: patterns instead of the standard list, perhaps none at all */
+    char **leave_out;
+    size_t leave_out_count;
 };
 
 struct profile_partition {
@@ -126,10 +153,13 @@ int profile_fail(const struct profile *profile, struct mark mark, struct error *
                  const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /*
- * What lock, plan and manifest call a layer: its name, but "files" for inline files, because these
- * say the same as long as only the lines of the profile move.
+ * What lock, plan and manifest call a layer: its name, but "files", "packages" or "run" for what is
+ * written in the profile, because these say the same as long as only its lines move.
  */
 const char *profile_layer_label(const struct profile_layer *layer);
+
+/* True for layers that must run something. */
+bool profile_is_step(const struct profile_layer *layer);
 
 /*
  * Every key that a profile can have, in the order of the grammar, for what prints or tests the

@@ -81,6 +81,10 @@ static void add(struct lock *lock, const char *name, const char *format, int fil
     {                                                                                              \
         .kind = LAYER_FILES, .name = (char *)(text)                                                \
     }
+#define STEP(what, text, source)                                                                   \
+    {                                                                                              \
+        .kind = (what), .name = (char *)(text), .path = (char *)(source)                           \
+    }
 
 /* --- reading --------------------------------------------------------------------------------- */
 
@@ -144,7 +148,8 @@ static void what_is_no_lock_is_refused_with_its_place(void **state)
         {HEAD "layers:\n  - {layer: a, format: archive, sha256: " A64 ", size: 1, mode: 2}\n",
          "web.lock:5:116: unknown key 'mode' (a layer has layer, format, sha256, size)"},
         {HEAD "layers:\n  - {layer: a, format: zip, sha256: aa, size: 0}\n",
-         "web.lock:5:24: format 'zip': must be archive, oci, docker, directory or files\n"
+         "web.lock:5:24: format 'zip': must be archive, oci, docker, directory, files, packages or "
+         "run\n"
          "web.lock:5:37: sha256 'aa': not a SHA-256 digest (64 hexadecimal digits)\n"
          "web.lock:5:47: size '0': must be more than 0"},
         {HEAD "layers:\n  - {layer: '', format: files, sha256: " A64
@@ -380,6 +385,27 @@ static void a_profile_that_differs_is_named(void **state)
                    "), but archive 'files' in the profile");
 }
 
+static void steps_agree_by_kind_and_label(void **state)
+{
+    static const char locked[] =
+        HEAD "layers:\n  - {layer: packages, format: packages, sha256: " B64 ", size: 5}\n"
+             "  - {layer: setup.sh, format: run, sha256: " B64 ", size: 5}\n"
+             "  - {layer: run, format: run, sha256: " B64 ", size: 6}\n";
+    const struct profile same =
+        PROFILE(STEP(LAYER_PACKAGES, "packages:4", NULL), STEP(LAYER_RUN, "setup.sh", "setup.sh"),
+                STEP(LAYER_RUN, "run:77", NULL));
+    const struct profile other =
+        PROFILE(STEP(LAYER_PACKAGES, "packages:4", NULL), ARCHIVE("setup.sh"));
+    SCOPED(lock_freep) struct lock *lock = parse(locked);
+    struct error err = {0};
+
+    (void)state;
+    assert_int_equal(lock_check_profile(lock, &same, &err), 0);
+    assert_differs(locked, &other,
+                   "web.lock:6:5: layer 2 is run 'setup.sh' (sha256:" B64
+                   "), but archive 'setup.sh' in the profile");
+}
+
 static void a_disk_format_of_before_is_a_mismatch(void **state)
 {
     const struct profile profile = PROFILE(ARCHIVE("a.tar"));
@@ -548,6 +574,7 @@ int main(void)
         cmocka_unit_test(a_symbolic_link_is_not_written_through),
         cmocka_unit_test(a_profile_that_agrees_passes),
         cmocka_unit_test(a_profile_that_differs_is_named),
+        cmocka_unit_test(steps_agree_by_kind_and_label),
         cmocka_unit_test(a_disk_format_of_before_is_a_mismatch),
         cmocka_unit_test(a_layer_is_compared_whole),
         cmocka_unit_test(changes_are_named),

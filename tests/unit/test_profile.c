@@ -566,6 +566,11 @@ static void these_must_work(void **state)
         BEGIN "layers: [{files: {/a: {content: a, mode: '07777', owner: "
               "\"4294967294:4294967294\"}}}]\n",
         BEGIN "layers: [{files: {/..a/...: {content: a}, \"/with space/é\": {remove: true}}}]\n",
+        /* a script of one line, and several that are read as one or with quotes */
+        BEGIN "layers: [{run: \"true\\n\", timeout: 1s, mount: {}, memory: 64MiB}]\n",
+        BEGIN "layers:\n  - run: |\n      true\n    timeout: 1440min\n",
+        BEGIN "layers:\n  - run: >\n      exec\n      true\n    memory: 64GiB\n",
+        BEGIN "layers:\n  - run: 'a\n\n   b'\n    leave_out: [/*, /*/, /a/*/?, \"/ \", /...]\n",
         /* a root of a fixed size, and a disk that need not start */
         BEGIN LAYERS "disk: {firmware: [], partitions: [" ROOT "]}\n",
         BEGIN LAYERS "disk: {firmware: [bios], partitions: [{name: b, type: bios-boot, size: "
@@ -600,6 +605,302 @@ static void sources_are_found_beside_the_profile(void **state)
     profile = parse(scratch.profile, text);
     assert_string_equal(profile->layers[0].path, scratch.layer);
     assert_string_equal(profile->layers[1].path, oci);
+    scratch_done(&scratch);
+}
+
+/* --- steps ----------------------------------------------------------------------------------- */
+
+static void add_file(const struct scratch *scratch, const char *name, size_t size)
+{
+    SCOPED_FREE char *path = xprintf("%s/%s", scratch->path, name);
+    SCOPED_FREE char *data = xmalloc(size);
+    struct error err = {0};
+
+    memset(data, 'x', size);
+    assert_int_equal(file_write(path, data, size, &err), 0);
+}
+
+static void add_directory(const struct scratch *scratch, const char *name)
+{
+    SCOPED_FREE char *path = xprintf("%s/%s", scratch->path, name);
+
+    assert_int_equal(mkdir(path, 0755), 0);
+}
+
+/* PATH is that of NAME, in the directory of the profile. */
+static void assert_beside(const struct scratch *scratch, const char *path, const char *name)
+{
+    SCOPED_FREE char *expect = xprintf("%s/%s", scratch->path, name);
+
+    assert_string_equal(path, expect);
+}
+
+/* A profile of which LAYERS, a list, is all that matters. */
+static struct profile *parse_layers(const struct scratch *scratch, const char *layers)
+{
+    SCOPED_FREE char *yaml = xprintf("name: web\narchitecture: x86_64\nlayers:\n%s", layers);
+
+    return parse(scratch->profile, yaml);
+}
+
+static void assert_layers_refused(const struct scratch *scratch, const char *layers,
+                                  const char *message)
+{
+    SCOPED_FREE char *yaml = xprintf("name: web\narchitecture: x86_64\nlayers:\n%s", layers);
+    SCOPED_FREE char *expect = xprintf("%s:%s", scratch->profile, message);
+    SCOPED(profile_freep) struct profile *profile = NULL;
+    struct error err = {0};
+
+    assert_int_equal(profile_parse(scratch->profile, yaml, strlen(yaml), &profile, &err), -1);
+    assert_int_equal(err.kind, FAIL_USAGE);
+    assert_string_equal(err.message, expect);
+}
+
+static void check_script_file(const struct scratch *scratch, const struct profile_layer *layer)
+{
+    assert_int_equal(layer->kind, LAYER_RUN);
+    assert_true(profile_is_step(layer));
+    assert_mark(layer->mark, 4, 5);
+    assert_string_equal(layer->name, "setup.sh");
+    assert_string_equal(profile_layer_label(layer), "setup.sh");
+    assert_beside(scratch, layer->path, "setup.sh");
+    assert_null(layer->script);
+    assert_int_equal(layer->script_size, 0);
+    assert_int_equal(layer->timeout_s, 90);
+    assert_int_equal(layer->memory_bytes, 64 * MIB);
+    assert_true(layer->has_leave_out);
+    assert_int_equal(layer->leave_out_count, 2);
+    assert_string_equal(layer->leave_out[0], "/var/log/*.lo?");
+    assert_string_equal(layer->leave_out[1], "/var/cache/");
+    assert_int_equal(layer->mount_count, 2);
+    assert_string_equal(layer->mounts[0].target, "/mnt/a");
+    assert_string_equal(layer->mounts[0].name, "tree");
+    assert_beside(scratch, layer->mounts[0].path, "tree");
+    assert_mark(layer->mounts[0].mark, 5, 27);
+    assert_string_equal(layer->mounts[1].target, "/mnt/b");
+    assert_string_equal(layer->mounts[1].name, "debs");
+}
+
+static void check_script_text(const struct profile_layer *layer)
+{
+    static const char text[] = "#!/bin/sh\necho hello\n";
+
+    assert_int_equal(layer->kind, LAYER_RUN);
+    assert_string_equal(layer->name, "run:9");
+    assert_string_equal(profile_layer_label(layer), "run");
+    assert_null(layer->path);
+    assert_string_equal(layer->script, text);
+    assert_int_equal(layer->script_size, strlen(text));
+    assert_int_equal(layer->timeout_s, 1800);
+    assert_int_equal(layer->memory_bytes, GIB);
+    assert_false(layer->has_leave_out);
+    assert_int_equal(layer->leave_out_count, 0);
+    assert_int_equal(layer->mount_count, 0);
+}
+
+static void steps_are_decoded_field_by_field(void **state)
+{
+    struct scratch scratch = scratch_new();
+    SCOPED(profile_freep) struct profile *profile = NULL;
+    const struct profile_layer *packages;
+
+    (void)state;
+    add_directory(&scratch, "debs");
+    add_file(&scratch, "debs/b.deb", 1);
+    add_file(&scratch, "setup.sh", 1);
+    profile = parse_layers(&scratch, "  - run: setup.sh\n"
+                                     "    mount: {debs: /mnt/b, tree: /mnt/a}\n"
+                                     "    timeout: 90s\n"
+                                     "    memory: 64MiB\n"
+                                     "    leave_out: [/var/log/*.lo?, /var/cache/]\n"
+                                     "  - run: |\n"
+                                     "      #!/bin/sh\n"
+                                     "      echo hello\n"
+                                     "  - packages: [debs]\n"
+                                     "    timeout: 24h\n"
+                                     "    memory: 64GiB\n"
+                                     "    leave_out: []\n");
+    assert_int_equal(profile->layer_count, 3);
+    check_script_file(&scratch, &profile->layers[0]);
+    check_script_text(&profile->layers[1]);
+    packages = &profile->layers[2];
+    assert_int_equal(packages->kind, LAYER_PACKAGES);
+    assert_true(profile_is_step(packages));
+    assert_string_equal(packages->name, "packages:12");
+    assert_string_equal(profile_layer_label(packages), "packages");
+    assert_null(packages->path);
+    assert_int_equal(packages->timeout_s, 86400);
+    assert_int_equal(packages->memory_bytes, 64 * GIB);
+    assert_true(packages->has_leave_out);
+    assert_int_equal(packages->leave_out_count, 0);
+    assert_int_equal(packages->package_count, 1);
+    assert_string_equal(packages->packages[0].name, "b.deb");
+    assert_beside(&scratch, packages->packages[0].path, "debs/b.deb");
+    assert_mark(packages->packages[0].mark, 12, 16);
+    scratch_done(&scratch);
+}
+
+static void only_packages_and_run_are_steps(void **state)
+{
+    struct scratch scratch = scratch_new();
+    SCOPED(profile_freep)
+    struct profile *profile =
+        parse_layers(&scratch, "  [{archive: base.tar}, {directory: tree}, {files: {}}]\n");
+
+    (void)state;
+    for (size_t i = 0; i < profile->layer_count; i++) {
+        assert_false(profile_is_step(&profile->layers[i]));
+        assert_int_equal(profile->layers[i].timeout_s, 0);
+        assert_int_equal(profile->layers[i].memory_bytes, 0);
+    }
+    scratch_done(&scratch);
+}
+
+static void patterns_name_each_package_once_in_order(void **state)
+{
+    static const char *const expect[] = {"a1.deb", "a2.deb", "b.deb", "c.deb"};
+    static const char *const places[] = {"more/a1.deb", "d*[x]/a2.deb", "b.deb", "more/c.deb"};
+    struct scratch scratch = scratch_new();
+    SCOPED(profile_freep) struct profile *profile = NULL;
+    const struct profile_layer *layer;
+
+    (void)state;
+    add_directory(&scratch, "more");
+    add_directory(&scratch, "d*[x]");
+    add_directory(&scratch, "dax");
+    add_file(&scratch, "more/a1.deb", 1);
+    add_file(&scratch, "more/c.deb", 1);
+    add_file(&scratch, "more/README", 1);
+    add_file(&scratch, "more/.hidden.deb", 1);
+    add_file(&scratch, "d*[x]/a2.deb", 1);
+    add_file(&scratch, "dax/a3.deb", 1); /* what "d*[x]" as a pattern would match */
+    add_file(&scratch, "b.deb", 1);
+    profile = parse_layers(&scratch, "  - packages:\n"
+                                     "      - more/\n"
+                                     "      - more/a?.deb\n"
+                                     "      - './b.d[e]b'\n"
+                                     "      - 'd\\*\\[x\\]'\n"
+                                     "      - tree/../b.deb\n");
+    layer = &profile->layers[0];
+    assert_int_equal(layer->package_count, COUNT(expect));
+    for (size_t i = 0; i < COUNT(expect); i++) {
+        SCOPED_FREE char *real = realpath(layer->packages[i].path, NULL);
+
+        assert_string_equal(layer->packages[i].name, expect[i]);
+        assert_beside(&scratch, real, places[i]);
+    }
+    assert_mark(layer->packages[0].mark, 5, 9);
+    assert_mark(layer->packages[1].mark, 8, 9);
+    scratch_done(&scratch);
+}
+
+/* A directory whose name is a pattern itself is taken by its name. */
+static void patterns_are_relative_to_the_profile(void **state)
+{
+    struct scratch scratch = scratch_new();
+    SCOPED(profile_freep) struct profile *profile = NULL;
+
+    (void)state;
+    add_directory(&scratch, "[a]*");
+    add_directory(&scratch, "ab");
+    add_file(&scratch, "[a]*/x.rpm", 1);
+    add_file(&scratch, "ab/y.rpm", 1);
+    free(scratch.profile);
+    scratch.profile = xprintf("%s/[a]*/web.yaml", scratch.path);
+    profile = parse_layers(&scratch, "  - packages: ['*']\n");
+    assert_int_equal(profile->layers[0].package_count, 1);
+    assert_beside(&scratch, profile->layers[0].packages[0].path, "[a]*/x.rpm");
+    scratch_done(&scratch);
+}
+
+static void inputs_of_steps_must_be_readable(void **state)
+{
+    static const char *const names[] = {"a.deb", "setup.sh", "dir"};
+    struct scratch scratch = scratch_new();
+    SCOPED_FREE char *message = NULL;
+    bool root = geteuid() == 0;
+
+    (void)state;
+    add_file(&scratch, "a.deb", 1);
+    add_file(&scratch, "setup.sh", 1);
+    add_directory(&scratch, "dir");
+    for (size_t i = 0; i < COUNT(names); i++) {
+        SCOPED_FREE char *path = xprintf("%s/%s", scratch.path, names[i]);
+
+        assert_int_equal(chmod(path, 0200), 0);
+    }
+    message =
+        xprintf("4:16: packages 'a.deb': '%s/a.deb': Permission denied\n"
+                "%s:5:16: packages 'dir/*.deb': Permission denied\n"
+                "%s:6:16: packages 'dir': Permission denied\n"
+                "%s:7:10: run 'setup.sh': Permission denied\n"
+                "%s:8:13: mount 'dir': Permission denied",
+                scratch.path, scratch.profile, scratch.profile, scratch.profile, scratch.profile);
+    assert_int_equal(chmod(scratch.path, 0755), 0);
+    assert_true(!root || seteuid(65534) == 0);
+    assert_layers_refused(&scratch,
+                          "  - packages: [a.deb]\n"
+                          "  - packages: [dir/*.deb]\n"
+                          "  - packages: [dir]\n"
+                          "  - run: setup.sh\n"
+                          "    mount: {dir: /mnt}\n",
+                          message);
+    assert_true(!root || seteuid(0) == 0);
+    for (size_t i = 0; i < COUNT(names); i++) {
+        SCOPED_FREE char *path = xprintf("%s/%s", scratch.path, names[i]);
+
+        assert_int_equal(chmod(path, 0700), 0);
+    }
+    scratch_done(&scratch);
+}
+
+static void a_script_has_a_mebibyte_at_most(void **state)
+{
+    struct scratch scratch = scratch_new();
+    SCOPED(profile_freep) struct profile *profile = NULL;
+    SCOPED(buf_done) struct buf text = {0};
+
+    (void)state;
+    add_file(&scratch, "setup.sh", 1 << 20);
+    profile = parse_layers(&scratch, "  - run: setup.sh\n");
+    add_file(&scratch, "setup.sh", (1 << 20) + 1);
+    assert_layers_refused(&scratch, "  - run: setup.sh\n",
+                          "4:10: run 'setup.sh': larger than 1MiB (give the script its data with "
+                          "'mount')");
+    /* Two bytes of a profile that are three of text. */
+    buf_puts(&text, "  - run: \"\\n");
+    for (unsigned i = 0; i < 350000; i++) {
+        buf_puts(&text, "\\L");
+    }
+    buf_puts(&text, "\"\n");
+    assert_layers_refused(&scratch, text.data, "4:10: run: more than 1MiB of text");
+    scratch_done(&scratch);
+}
+
+static void lists_of_a_step_have_limits(void **state)
+{
+    struct scratch scratch = scratch_new();
+    SCOPED(profile_freep) struct profile *profile = NULL;
+    SCOPED(buf_done) struct buf patterns = {0}, mounts = {0};
+
+    (void)state;
+    buf_puts(&patterns, "  - run: \"true\\n\"\n    leave_out:\n");
+    for (unsigned i = 0; i < 1024; i++) {
+        buf_printf(&patterns, "      - /%u\n", i);
+    }
+    profile = parse_layers(&scratch, patterns.data);
+    assert_int_equal(profile->layers[0].leave_out_count, 1024);
+    assert_string_equal(profile->layers[0].leave_out[1023], "/1023");
+    buf_puts(&patterns, "      - /x\n");
+    assert_layers_refused(&scratch, patterns.data, "6:7: 'leave_out' has more than 1024 items");
+    buf_puts(&mounts, "  - run: \"true\\n\"\n    mount:\n");
+    for (unsigned i = 0; i < 65; i++) {
+        SCOPED_FREE char *name = xprintf("tree/%u", i);
+
+        add_directory(&scratch, name);
+        buf_printf(&mounts, "      %s: /mnt/%u\n", name, i);
+    }
+    assert_layers_refused(&scratch, mounts.data, "6:7: mount: more than 64 directories");
     scratch_done(&scratch);
 }
 
@@ -651,11 +952,11 @@ static void collect_field(const struct profile_field *field, void *data)
 static void every_field_is_listed_with_its_path(void **state)
 {
     static const char *const some[] = {
-        "name!\n",         "extends-\n",
-        "layers!\n",       "layers[].files.PATH.content\n",
-        "layers[].run-\n", "layers[].set.PATH.mode\n",
-        "disk.size\n",     "disk.partitions[].size!\n",
-        "targets-\n",      "disk.partitions[].mount\n",
+        "name!\n",        "extends-\n",
+        "layers!\n",      "layers[].files.PATH.content\n",
+        "layers[].run\n", "layers[].set.PATH.mode\n",
+        "disk.size\n",    "disk.partitions[].size!\n",
+        "targets-\n",     "disk.partitions[].mount\n",
     };
     SCOPED(buf_done) struct buf list = {0};
 
@@ -687,6 +988,13 @@ int main(void)
         cmocka_unit_test(scalars_are_read_as_the_wanted_type),
         cmocka_unit_test(these_must_work),
         cmocka_unit_test(sources_are_found_beside_the_profile),
+        cmocka_unit_test(steps_are_decoded_field_by_field),
+        cmocka_unit_test(only_packages_and_run_are_steps),
+        cmocka_unit_test(patterns_name_each_package_once_in_order),
+        cmocka_unit_test(patterns_are_relative_to_the_profile),
+        cmocka_unit_test(inputs_of_steps_must_be_readable),
+        cmocka_unit_test(a_script_has_a_mebibyte_at_most),
+        cmocka_unit_test(lists_of_a_step_have_limits),
         cmocka_unit_test(a_later_stage_points_into_the_file),
         cmocka_unit_test(words_have_their_names),
         cmocka_unit_test(every_field_is_listed_with_its_path),

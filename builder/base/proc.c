@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -47,6 +48,7 @@ char *proc_find(const char *program)
 static void child(const struct proc *proc, const char *path, pid_t parent, int out, int err_fd,
                   int exec_fd)
 {
+    struct rlimit memory = {proc->memory_max, proc->memory_max};
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     sigset_t none;
     int os;
@@ -59,7 +61,8 @@ static void child(const struct proc *proc, const char *path, pid_t parent, int o
     (void)signal(SIGXFSZ, SIG_DFL);
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
-    if (dup2(null, 0) < 0 || dup2(out >= 0 ? out : null, 1) < 0 || dup2(err_fd, 2) < 0) {
+    if (dup2(proc->input != 0 ? proc->input : null, 0) < 0 || dup2(out >= 0 ? out : null, 1) < 0 ||
+        dup2(err_fd, 2) < 0 || (proc->memory_max != 0 && setrlimit(RLIMIT_AS, &memory) < 0)) {
         _exit(EXEC_FAILED);
     }
     for (const char *const *env = proc->env; env != NULL && *env != NULL; env++) {
@@ -142,6 +145,10 @@ static void collect(const struct proc *proc, struct watch *watch, int out, int e
         }
         if (fds[0].revents != 0) {
             drain(&out, proc->output);
+            if (proc->output_max != 0 && proc->output->size > proc->output_max) {
+                proc->output->size = proc->output_max;
+                proc->output->data[proc->output->size] = '\0';
+            }
         }
         if (fds[1].revents != 0) {
             drain(&err_fd, said);

@@ -3,6 +3,9 @@
 #ifndef BASE_PROC_H
 #define BASE_PROC_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 #include "base/buf.h"
 #include "base/fail.h"
 
@@ -10,6 +13,9 @@ struct proc {
     const char *const *argv; /* NULL-terminated; argv[0] is looked up by proc_find */
     const char *const *env;  /* NAME=VALUE set on top of the environment; NULL for none */
     struct buf *output;      /* collects stdout; NULL sends it to /dev/null */
+    size_t output_max;       /* what comes after so many bytes is dropped; 0: nothing is */
+    int input;               /* becomes stdin, borrowed; 0 for /dev/null */
+    uint64_t memory_max;     /* bytes of address space; 0 for no limit */
     unsigned timeout_ms;     /* 0 for none */
 };
 

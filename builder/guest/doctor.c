@@ -11,6 +11,7 @@
 #include <guestfs.h>
 #include <jansson.h>
 #include <openssl/crypto.h>
+#include <seccomp.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -217,6 +218,7 @@ static void look_at_libraries(struct list *list, guestfs_h *handle)
 {
     struct guestfs_version *version = guestfs_version(handle);
     const char *archive = archive_version_string(), *ext2 = NULL, *date = NULL;
+    const struct scmp_version *seccomp = seccomp_version();
 
     if (version != NULL) {
         add(list, "libguestfs", DOCTOR_OK,
@@ -230,6 +232,8 @@ static void look_at_libraries(struct list *list, guestfs_h *handle)
         NULL);
     (void)ext2fs_get_library_version(&ext2, &date);
     add(list, "libext2fs", DOCTOR_OK, xstrdup(ext2), NULL);
+    add(list, "libseccomp", DOCTOR_OK,
+        xprintf("%u.%u.%u", seccomp->major, seccomp->minor, seccomp->micro), NULL);
     add(list, "libyaml", DOCTOR_OK, xstrdup(yaml_get_version_string()), NULL);
     add(list, "zlib", DOCTOR_OK, xstrdup(zlibVersion()), NULL);
     add(list, "zstd", DOCTOR_OK, xstrdup(ZSTD_versionString()), NULL);

@@ -99,7 +99,7 @@ static inline int image_try(struct image *image, struct entry entry, const struc
     int taken;
 
     entry.mode = entry.mode != 0 ? entry.mode : entry.type == ENTRY_DIRECTORY ? 0755 : 0644;
-    entry.mtime = EPOCH;
+    entry.mtime = entry.mtime != 0 ? entry.mtime : EPOCH;
     if (tree_apply(image->stack.tree, &entry, image->sequence++, &inode, &image->err) < 0) {
         return -1;
     }

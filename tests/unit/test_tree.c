@@ -119,6 +119,38 @@ static const struct row must_work[] = {
      "0: d/ d/a e/ e/b f 1o: d/x d/.wh..wh..opq .wh.e e/ .wh.f f", "d/:0 d/x:1 e/:1 f:1"},
     {"a whiteout before what a symlink used to lead elsewhere", "0: d/ l@d 1: .wh.l l/ l/x",
      "d/:0 l/:1 l/x:1"},
+
+    /* what steps leave: parents first, whiteouts first in their directory, links after targets */
+    {"captured: a symlink becomes a directory",
+     "0: usr/ usr/lib/ usr/lib/y lib@usr/lib "
+     "1o: lib/ lib/x",
+     "lib/:1 lib/x:1 usr/:0 usr/lib/:0 usr/lib/y:0"},
+    {"captured: a directory becomes a symlink", "0: d/ d/a/ d/a/b e/ 1o: d@e", "d@e:1 e/:0"},
+    {"captured: a directory becomes a symlink to what was moved out of it",
+     "0: d/ d/a 1o: d@e e/ e/a", "d@e:1 e/:1 e/a:1"},
+    {"captured: a directory becomes a file", "0: d/ d/a/ d/a/b 1o: d", "d:1"},
+    {"captured: a file becomes a directory", "0: f g=f 1o: f/ f/x", "f/:1 f/x:1 g:0"},
+    {"captured: a lower file gets another name", "0: f 1o: a=f d/ d/g=f",
+     "a[0.0]:1 d/:1 d/g[0.0]:1 f[0.0]:0"},
+    {"captured: a lower symlink gets another name", "0: s@x 1o: a=s", "a@x[0.0]:1 s@x[0.0]:0"},
+    {"captured: a new file with several names", "0: a 1o: a b/ b/c=a d=a",
+     "a[1.0]:1 b/:1 b/c[1.0]:1 d[1.0]:1"},
+    {"captured: one of two names is another file", "0: a b=a 1o: b", "a:0 b:1"},
+    {"captured: both names have other content", "0: a b=a 1o: a b=a", "a[1.0]:1 b[1.0]:1"},
+    {"captured: a name moves from one file to another", "0: a b c=b 1o: b=a",
+     "a[0.0]:0 b[0.0]:1 c:0"},
+    {"captured: a removed name and a new one of another type",
+     "0: d/ d/a f s@d 1o: .wh.d .wh.f "
+     ".wh.s d f@d s/ s/x",
+     "d:1 f@d:1 s/:1 s/x:1"},
+    {"captured: a directory that was made anew", "0: d/ d/a/ d/a/b d/c 1o: .wh.d d/ d/a/ d/a/x",
+     "d/:1 d/a/:1 d/a/x:1"},
+    {"captured: whiteouts in directories that stay",
+     "0: d/ d/e/ d/e/a d/e/b d/f "
+     "1o: d/.wh.f d/e/.wh.a d/e/c",
+     "d/:0 d/e/:0 d/e/b:0 d/e/c:1"},
+    {"captured: below a directory that a lower layer did not describe", "0: d/x 1o: d/.wh.x d/y",
+     "d/?:0 d/y:1"},
 };
 
 static const struct row must_not_work[] = {
@@ -185,6 +217,9 @@ static const struct row must_not_work[] = {
     {"a whiteout of a directory for which a symlink was kept", "0: d/ l@d 1: l/ .wh.d",
      "hides 'd', which paths before it in its archive went through"},
     {"oci: an overlayfs whiteout", "0: c 1o: c!", "character device 0:0"},
+    {"captured: a whiteout below what is no directory any more", "0: d/ d/a 1o: d@e d/.wh.a",
+     "path crosses the symlink 'd' of its own archive"},
+    {"captured: a hard link to what is gone", "0: d/ d/a 1o: .wh.d b=d/a", "there is no such file"},
 };
 
 /* --- the rules --------------------------------------------------------------------------- */

@@ -290,7 +290,7 @@ static int read_layers(struct work *work, bool writes, struct error *err)
     }
     taker = writes ? disk_taker(work->writing) : NULL;
     ui_phase(work->ui, taker != NULL ? "writing layers" : "reading layers",
-             work->stack->size_bytes);
+             stack_size(work->stack));
     if (stack_scan(work->stack, boot_keeps, taker, show_progress, work->ui, err) < 0 ||
         check_layers(work, err) < 0 || choose_epoch(work, err) < 0 ||
         boot_prepare(work->profile, work->plan, work->stack, &work->boot, err) < 0) {
@@ -525,7 +525,7 @@ static int lock_layers(struct work *work, bool check, struct error *err)
         stack_open(work->profile, &work->stack, err) < 0) {
         return -1;
     }
-    ui_phase(work->ui, "reading layers", work->stack->size_bytes);
+    ui_phase(work->ui, "reading layers", stack_size(work->stack));
     if (stack_scan(work->stack, NULL, NULL, show_progress, work->ui, err) < 0 ||
         choose_epoch(work, err) < 0) {
         return -1;

@@ -453,7 +453,7 @@ static int stream(struct writing *writing, struct error *err)
                               .progress = show_progress,
                               .data = writing};
 
-    ui_phase(disk->ui, "writing the disk", writing->ops->eager ? 0 : disk->stack->size_bytes);
+    ui_phase(disk->ui, "writing the disk", writing->ops->eager ? 0 : stack_size(disk->stack));
     return stack_stream(disk->stack, &sink, err);
 }
 

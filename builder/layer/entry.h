@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define WHITEOUT ".wh." /* begins the name of what removes the file with the rest of its name */
+
 enum entry_type {
     ENTRY_FILE,
     ENTRY_DIRECTORY,
@@ -40,5 +42,11 @@ struct entry {
     const struct xattr *xattrs; /* sorted by name, each once */
     size_t xattr_count;
 };
+
+/* The first whole second at or after the time of ENTRY. */
+static inline int64_t entry_time_up(const struct entry *entry)
+{
+    return entry->mtime + (entry->mtime_ns > 0 && entry->mtime < INT64_MAX);
+}
 
 #endif

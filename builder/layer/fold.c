@@ -156,14 +156,12 @@ static void imply(const struct fold *fold, struct inode *inode)
     stamp(fold, inode);
 }
 
-static void note_time(struct tree *tree, const struct inode *inode)
+static void note_time(const struct fold *fold)
 {
-    int64_t time = inode->mtime;
+    struct tree *tree = fold->tree;
+    int64_t time = entry_time_up(fold->entry);
 
-    if (inode->mtime_ns > 0 && time < INT64_MAX) {
-        time++;
-    }
-    if (!inode->untimed && time > tree->newest) {
+    if (!tree->untimed && time > tree->newest) {
         tree->newest = time;
     }
 }
@@ -206,7 +204,7 @@ static void describe(const struct fold *fold, struct inode *inode)
         inode->target = xstrdup(entry->target);
     }
     stamp(fold, inode);
-    note_time(fold->tree, inode);
+    note_time(fold);
     inode_changed(fold->tree, inode);
 }
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/stop.h"
+#include "base/text.h"
 #include "layer/layer_internal.h"
 
 int layer_open(const struct profile_layer *spec, enum architecture architecture, struct layer **ret,
@@ -25,6 +26,10 @@ int layer_open(const struct profile_layer *spec, enum architecture architecture,
     }
     if (spec->kind == LAYER_FILES) {
         return layer_new_files(spec, ret, err);
+    }
+    if (profile_is_step(spec)) {
+        *ret = layer_new_captured(spec);
+        return 0;
     }
     image = layer_new_image(spec, architecture, ret, err);
     if (image != 0) {
@@ -70,14 +75,26 @@ bool layer_untimed(const struct layer *layer)
     return layer->ops->untimed;
 }
 
+bool layer_is_step(const struct layer *layer)
+{
+    return profile_is_step(layer->spec);
+}
+
 void layer_digest(const struct layer *layer, uint8_t ret_digest[HASH_SIZE], uint64_t *ret_size)
 {
     memcpy(ret_digest, layer->digest, HASH_SIZE);
     *ret_size = layer->digest_size;
 }
 
-/* Reads a part to its end, for what that says of the layer. */
-static int read_through(struct layer *layer, unsigned part, struct error *err)
+/* What removes another file, and what names one once more, has a time that nobody sees. */
+static bool brings_time(const struct entry *entry)
+{
+    return entry->type != ENTRY_HARDLINK && !text_starts(entry->path, WHITEOUT) &&
+           strstr(entry->path, "/" WHITEOUT) == NULL;
+}
+
+/* Reads a part to its end, for what that says of the layer. Raises NEWEST to the times in it. */
+static int read_part(struct layer *layer, unsigned part, int64_t *newest, struct error *err)
 {
     SCOPED(reader_freep) struct reader *reader = NULL;
     struct entry entry;
@@ -87,27 +104,50 @@ static int read_through(struct layer *layer, unsigned part, struct error *err)
         return -1;
     }
     while ((more = reader_next(reader, &entry, err)) > 0) {
+        int64_t time = entry_time_up(&entry);
+
         if (stop_check(err) < 0) {
             return -1;
+        }
+        if (brings_time(&entry) && time > *newest) {
+            *newest = time;
         }
     }
     return more;
 }
 
-int layer_learn(struct layer *layer, struct error *err)
+static int read_through(struct layer *layer, int64_t *newest, struct error *err)
 {
-    if (layer->settled || layer->ops->digest == DIGEST_KNOWN) {
-        return layer_settle(layer, layer->digest, layer->digest_size, err) < 0 ? -1 : 1;
-    }
-    if (layer->ops->digest == DIGEST_BY_READING) {
-        return 0;
-    }
     for (unsigned part = 0; part < layer->parts; part++) {
-        if (read_through(layer, part, err) < 0) {
+        if (read_part(layer, part, newest, err) < 0) {
             return -1;
         }
     }
-    return 1;
+    return 0;
+}
+
+int layer_learn(struct layer *layer, struct error *err)
+{
+    int64_t newest = -1;
+
+    if (layer->settled || layer->ops->digest == DIGEST_KNOWN) {
+        return layer_settle(layer, layer->digest, layer->digest_size, err) < 0 ? -1 : 1;
+    }
+    if (layer->ops->digest != DIGEST_BY_LISTING) {
+        return 0;
+    }
+    return read_through(layer, &newest, err) < 0 ? -1 : 1;
+}
+
+int layer_newest(struct layer *layer, int64_t *ret, struct error *err)
+{
+    int64_t newest = -1;
+
+    if (!layer->ops->untimed && !layer_is_step(layer) && read_through(layer, &newest, err) < 0) {
+        return -1;
+    }
+    *ret = newest;
+    return 0;
 }
 
 int layer_assume(struct layer *layer, const uint8_t digest[HASH_SIZE], uint64_t size,

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Layer sources: an archive, an OCI image or docker-save archive, a directory, inline files. A
- * layer has one or more parts (an OCI image one for each of its layers), read one after another,
- * each as a stream of entries; nothing is unpacked to the disk. A layer may be read more than once
- * and must be the same each time.
+ * Layer sources: an archive, an OCI image or docker-save archive, a directory, inline files, and
+ * steps, which have no content until somebody has captured it. A layer has one or more parts (an
+ * OCI image one for each of its layers), read one after another, each as a stream of entries;
+ * nothing is unpacked to the disk. A layer may be read more than once and must be the same each
+ * time.
  */
 #ifndef LAYER_LAYER_H
 #define LAYER_LAYER_H
@@ -38,26 +39,38 @@ int layer_open(const struct profile_layer *spec, enum architecture architecture,
 void layer_free(struct layer *layer);
 SCOPE_DEFINE(layer, layer_free)
 
-const char *layer_name(const struct layer *layer);  /* for messages, borrowed */
-const char *layer_label(const struct layer *layer); /* profile_layer_label's, borrowed */
-const char *
-layer_format(const struct layer *layer); /* "archive", "oci", "docker", "directory", "files" */
+const char *layer_name(const struct layer *layer);   /* for messages, borrowed */
+const char *layer_label(const struct layer *layer);  /* profile_layer_label's, borrowed */
+const char *layer_format(const struct layer *layer); /* "archive", "oci", "docker", "directory",
+                                                      * "files", "packages", "run" */
 unsigned layer_parts(const struct layer *layer);
 enum layer_rules layer_rules(const struct layer *layer);
 
 /* True for layers whose times are the profile's epoch: their entries carry none. */
 bool layer_untimed(const struct layer *layer);
 
+/* True for packages and run. Reading one fails until it was captured. */
+bool layer_is_step(const struct layer *layer);
+
+/*
+ * Gives a step its content: the tar.zst at PATH (copied), which is there as long as the layer is
+ * read. DIGEST and SIZE are those of its uncompressed bytes; a reading that finds others is
+ * FAIL_MISMATCH. What was captured before is replaced.
+ */
+void layer_capture(struct layer *layer, const char *path, const uint8_t digest[HASH_SIZE],
+                   uint64_t size);
+
 /*
  * The digest and size in bytes of what was read: of an archive file or OCI manifest as it lies
  * there, of the normal form of a directory or files layer (the tar that 'layer pack' writes,
- * before compression). Valid once every part was read to its end.
+ * before compression). Valid once every part was read to its end. Of a step: what layer_capture
+ * was told.
  */
 void layer_digest(const struct layer *layer, uint8_t ret_digest[HASH_SIZE], uint64_t *ret_size);
 
 /*
- * Finds the digest out without reading an archive: 1, or 0 when only that tells. A directory or
- * files layer is read for it, an image says it in its index.
+ * Finds the digest out without reading an archive: 1, or 0 when only that tells, or of a step that
+ * was not captured. A directory or files layer is read for it, an image says it in its index.
  */
 int layer_learn(struct layer *layer, struct error *err);
 
@@ -67,6 +80,12 @@ int layer_assume(struct layer *layer, const uint8_t digest[HASH_SIZE], uint64_t 
 
 /* Takes back what layer_assume was told: the archive will be read, whatever it is by now. */
 void layer_doubt(struct layer *layer);
+
+/*
+ * The newest time of any entry, rounded up to a whole second as tree_newest does; -1: it has none.
+ * Reads the layer, without its data, unless it is untimed or a step, which bring no times.
+ */
+int layer_newest(struct layer *layer, int64_t *ret, struct error *err);
 
 /* The path of a plain archive file, borrowed; NULL for any other layer. */
 const char *layer_archive(const struct layer *layer);

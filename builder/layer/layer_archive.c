@@ -641,11 +641,9 @@ int archive_reader_open(struct layer *layer, const struct archive_input *input, 
 
 /* --- the layer -------------------------------------------------------------------------------- */
 
-static int settle(void *data, const uint8_t digest[HASH_SIZE], uint64_t size,
-                  const uint8_t *content, struct error *err)
+static int settle(void *data, const struct archive_sum *sum, struct error *err)
 {
-    (void)content;
-    return layer_settle(data, digest, size, err);
+    return layer_settle(data, sum->digest, sum->size, err);
 }
 
 static int open_part(struct layer *layer, unsigned part, struct reader **ret, struct error *err)

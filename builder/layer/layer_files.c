@@ -48,7 +48,7 @@ static void set_path(struct files_reader *reader, const struct profile_file *fil
         const char *name = slash == NULL ? path : slash + 1;
 
         buf_add(&reader->path, path, (size_t)(name - path));
-        buf_printf(&reader->path, ".wh.%s", name);
+        buf_printf(&reader->path, WHITEOUT "%s", name);
     }
 }
 

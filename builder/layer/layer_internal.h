@@ -16,7 +16,7 @@ struct layer_ops {
     const char *format;
     enum layer_rules rules;
     bool untimed;
-    enum { DIGEST_BY_READING, DIGEST_BY_LISTING, DIGEST_KNOWN } digest;
+    enum { DIGEST_BY_READING, DIGEST_BY_LISTING, DIGEST_KNOWN, DIGEST_CAPTURED } digest;
     int (*open_part)(struct layer *layer, unsigned part, struct reader **ret, struct error *err);
     void (*free)(struct layer *layer);
 };
@@ -67,6 +67,14 @@ int layer_open_file(const char *what, int dir, const char *path, int *ret_fd, ui
 
 /* --- archives ------------------------------------------------------------------------------- */
 
+/* What an archive was, once everything was read. */
+struct archive_sum {
+    uint8_t digest[HASH_SIZE]; /* of the bytes as they lie there */
+    uint64_t size;
+    uint8_t content[HASH_SIZE]; /* of the uncompressed bytes; valid only where it was asked for */
+    uint64_t content_size;
+};
+
 /* Where the bytes of one archive lie, and who wants to know what they were. */
 struct archive_input {
     int fd; /* given away */
@@ -74,9 +82,8 @@ struct archive_input {
     char *label;       /* starts every message; given away */
     bool whole_file;   /* the file ends where the archive does */
     bool hash_content; /* also the digest of the uncompressed bytes */
-    /* Called once, after everything was read; CONTENT is NULL unless asked for. */
-    int (*finish)(void *data, const uint8_t digest[HASH_SIZE], uint64_t size,
-                  const uint8_t *content, struct error *err);
+    /* Called once, after everything was read. */
+    int (*finish)(void *data, const struct archive_sum *sum, struct error *err);
     void *data;
 };
 
@@ -116,6 +123,10 @@ int layer_new_archive(const struct profile_layer *spec, struct layer **ret, stru
 /* 1 and the layer when SPEC's path is an OCI layout or docker-save directory or tar, else 0. */
 int layer_new_image(const struct profile_layer *spec, enum architecture architecture,
                     struct layer **ret, struct error *err);
+
+/* --- steps ---------------------------------------------------------------------------------- */
+
+struct layer *layer_new_captured(const struct profile_layer *spec);
 
 /* --- directories and inline files ------------------------------------------------------------ */
 

@@ -291,20 +291,18 @@ static int pick(const struct image *image, const struct choice *choice, struct d
 
 /* --- parts ----------------------------------------------------------------------------------- */
 
-static int part_read(void *data, const uint8_t digest[HASH_SIZE], uint64_t size,
-                     const uint8_t *content, struct error *err)
+static int part_read(void *data, const struct archive_sum *sum, struct error *err)
 {
     const struct part *part = data;
     SCOPED_FREE char *what = xprintf("%s: '%s'", part->image->label, part->name);
 
-    (void)size;
-    if (part->has_digest && memcmp(part->digest, digest, HASH_SIZE) != 0) {
-        return layer_mismatch(what, part->digest, digest, err);
+    if (part->has_digest && memcmp(part->digest, sum->digest, HASH_SIZE) != 0) {
+        return layer_mismatch(what, part->digest, sum->digest, err);
     }
-    if (memcmp(part->diff_id, content, HASH_SIZE) != 0) {
+    if (memcmp(part->diff_id, sum->content, HASH_SIZE) != 0) {
         SCOPED_FREE char *inside = xprintf("%s, uncompressed", what);
 
-        return layer_mismatch(inside, part->diff_id, content, err);
+        return layer_mismatch(inside, part->diff_id, sum->content, err);
     }
     return 0;
 }

@@ -22,7 +22,6 @@ int stack_open(const struct profile *profile, struct stack **ret, struct error *
             return -1;
         }
         stack->layer_count++;
-        stack->size_bytes += layer_size_hint(stack->layers[i]);
     }
     *ret = TAKE(stack);
     return 0;
@@ -39,6 +38,16 @@ void stack_free(struct stack *stack)
     free(stack->layers);
     tree_free(stack->tree);
     free(stack);
+}
+
+uint64_t stack_size(const struct stack *stack)
+{
+    uint64_t size = 0;
+
+    for (size_t i = 0; i < stack->layer_count; i++) {
+        size += layer_size_hint(stack->layers[i]);
+    }
+    return size;
 }
 
 const char *stack_owner(const struct stack *stack, const struct inode *inode)

@@ -23,7 +23,6 @@ struct stack {
     struct layer **layers;
     size_t layer_count;
     unsigned parts;      /* over all layers, after stack_scan */
-    uint64_t size_bytes; /* of all sources as far as known, for progress */
     size_t done;         /* layers that are in the tree */
     uint64_t kept_bytes; /* of the files that are kept in memory */
     struct tree *tree;
@@ -41,6 +40,9 @@ typedef bool (*stack_keeps)(const char *path);
 int stack_open(const struct profile *profile, struct stack **ret, struct error *err);
 void stack_free(struct stack *stack);
 SCOPE_DEFINE(stack, stack_free)
+
+/* Bytes of all sources as far as known, for progress; more once steps are captured. */
+uint64_t stack_size(const struct stack *stack);
 
 /*
  * Who writes the data while it is read for the first time. Every member must be there.

@@ -279,7 +279,7 @@ static int check_length(struct stream *stream, struct error *err)
 
 int stream_finish(struct stream *stream, struct error *err)
 {
-    uint8_t digest[HASH_SIZE], content[HASH_SIZE];
+    struct archive_sum sum = {.size = stream->input.size};
     const void *data;
     size_t size;
     int more;
@@ -297,12 +297,12 @@ int stream_finish(struct stream *stream, struct error *err)
     if (check_rest(stream, err) < 0 || check_length(stream, err) < 0) {
         return -1;
     }
-    hash_end(stream->hash, digest);
+    hash_end(stream->hash, sum.digest);
     if (stream->content_hash != NULL) {
-        hash_end(stream->content_hash, content);
+        hash_end(stream->content_hash, sum.content);
     }
-    return stream->input.finish(stream->input.data, digest, stream->input.size,
-                                stream->content_hash != NULL ? content : NULL, err);
+    sum.content_size = stream->produced;
+    return stream->input.finish(stream->input.data, &sum, err);
 }
 
 uint64_t stream_produced(const struct stream *stream)

@@ -12,8 +12,6 @@
 #define PATH_LIMIT 4096   /* bytes, PATH_MAX */
 #define TARGET_LIMIT 4095 /* bytes of a symlink, what Linux takes */
 
-#define WHITEOUT ".wh." /* begins no name in a tree */
-
 struct tree {
     struct tree_limits limits;
     struct node *root;

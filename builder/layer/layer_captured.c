@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Steps: layers that somebody captures while the program runs, and that are archives from then on.
+ * The digest that counts is that of the uncompressed tar, which no version of zstd changes.
+ */
+#include <assert.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "layer/layer_internal.h"
+
+struct captured {
+    struct layer layer;
+    char *path; /* NULL: not captured yet */
+};
+
+static int was_read(void *data, const struct archive_sum *sum, struct error *err)
+{
+    const struct layer *layer = data;
+    SCOPED_FREE char *what = xprintf("layer '%s', uncompressed", layer->spec->name);
+
+    if (memcmp(layer->digest, sum->content, HASH_SIZE) != 0) {
+        return layer_mismatch(what, layer->digest, sum->content, err);
+    }
+    return sum->content_size == layer->digest_size
+               ? 0
+               : fail(err, FAIL_MISMATCH, "%s: has %llu bytes, not %llu", what,
+                      (unsigned long long)sum->content_size,
+                      (unsigned long long)layer->digest_size);
+}
+
+static int open_part(struct layer *layer, unsigned part, struct reader **ret, struct error *err)
+{
+    const struct captured *captured = (const struct captured *)layer;
+    SCOPED_FREE char *label = xprintf("layer '%s'", layer->spec->name);
+    struct archive_input input = {
+        .finish = was_read, .data = layer, .whole_file = true, .hash_content = true};
+
+    (void)part;
+    if (captured->path == NULL) {
+        return fail(err, FAIL_ERROR, "%s: is read before it was captured", label);
+    }
+    if (layer_open_file(label, AT_FDCWD, captured->path, &input.fd, &input.size, err) < 0) {
+        return -1;
+    }
+    input.label = TAKE(label);
+    return archive_reader_open(layer, &input, ret, err);
+}
+
+static void free_layer(struct layer *layer)
+{
+    free(((struct captured *)layer)->path);
+    free(layer);
+}
+
+static const struct layer_ops packages_ops = {
+    .format = "packages",
+    .rules = RULES_OCI,
+    .digest = DIGEST_CAPTURED,
+    .open_part = open_part,
+    .free = free_layer,
+};
+
+static const struct layer_ops run_ops = {
+    .format = "run",
+    .rules = RULES_OCI,
+    .digest = DIGEST_CAPTURED,
+    .open_part = open_part,
+    .free = free_layer,
+};
+
+struct layer *layer_new_captured(const struct profile_layer *spec)
+{
+    struct captured *captured = xcalloc(1, sizeof(*captured));
+
+    captured->layer = (struct layer){
+        .ops = spec->kind == LAYER_PACKAGES ? &packages_ops : &run_ops, .spec = spec, .parts = 1};
+    return &captured->layer;
+}
+
+void layer_capture(struct layer *layer, const char *path, const uint8_t digest[HASH_SIZE],
+                   uint64_t size)
+{
+    struct captured *captured = (struct captured *)layer;
+    struct stat st;
+
+    assert(layer_is_step(layer));
+    free(captured->path);
+    captured->path = xstrdup(path);
+    memcpy(layer->digest, digest, HASH_SIZE);
+    layer->digest_size = size;
+    layer->settled = true;
+    /* What is wrong with the file is said when it is read. */
+    layer->size_hint = stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+}

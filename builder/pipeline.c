@@ -187,7 +187,7 @@ static struct lock *make_lock(const struct work *work, const char *path)
         uint64_t size;
 
         layer_digest(layer, digest, &size);
-        lock_add(lock, layer_label(layer), layer_format(layer), digest, size);
+        lock_add(lock, layer_label(layer), layer_format(layer), digest, size, NULL);
     }
     return lock;
 }

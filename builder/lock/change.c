@@ -76,11 +76,12 @@ static void pair_up(struct pairs *pairs, bool digest)
     }
 }
 
-/* What a layer is called here: inline files have no name of their own. */
+/* What a layer is called here: inline ones have no name of their own. */
 static char *call(const struct lock_layer *layer, size_t number)
 {
-    return strcmp(layer->format, "files") == 0 ? xprintf("files (layer %zu)", number)
-                                               : xprintf("%s '%s'", layer->format, layer->name);
+    return strcmp(layer->format, layer->name) == 0
+               ? xprintf("%s (layer %zu)", layer->format, number)
+               : xprintf("%s '%s'", layer->format, layer->name);
 }
 
 /* Enough of a digest to tell it from another. Returns OUT. */
@@ -134,6 +135,8 @@ static void compare_pair(struct changes *changes, const struct pairs *pairs, siz
         add(changes, change,
             xprintf("%s changed: %" PRIu64 " → %" PRIu64 " bytes", name, old->size_bytes,
                     new->size_bytes));
+    } else if (new->is_step && memcmp(old->step, new->step, HASH_SIZE) != 0) {
+        add(changes, change, xprintf("inputs of %s changed", name));
     }
     if (moved) {
         change.change = "moved";
@@ -187,12 +190,13 @@ void changes_find(const struct lock *before, const struct lock *now, struct chan
 
 static json_t *layer_json(const struct lock_layer *layer, size_t number)
 {
-    char hex[HASH_HEX_MAX];
+    char hex[HASH_HEX_MAX], step[HASH_HEX_MAX];
 
     return layer == NULL
                ? json_null()
-               : json_pack("{s:I, s:o, s:s, s:s, s:I}", "number", (json_int_t)number, "name",
-                           ui_string(layer->name), "format", layer->format, "sha256",
+               : json_pack("{s:I, s:o, s:s, s:s*, s:s, s:I}", "number", (json_int_t)number, "name",
+                           ui_string(layer->name), "format", layer->format, "step",
+                           layer->is_step ? hash_hex(layer->step, step) : NULL, "sha256",
                            hash_hex(layer->sha256, hex), "size", (json_int_t)layer->size_bytes);
 }
 

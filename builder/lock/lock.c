@@ -39,15 +39,20 @@ struct lock *lock_new(const char *path, const char *seed, int64_t epoch)
 }
 
 void lock_add(struct lock *lock, const char *name, const char *format,
-              const uint8_t sha256[HASH_SIZE], uint64_t size_bytes)
+              const uint8_t sha256[HASH_SIZE], uint64_t size_bytes, const uint8_t *step)
 {
     struct lock_layer *layer;
 
     grow(&lock->layers, lock->layer_count, &lock->layer_space, sizeof(*lock->layers));
     layer = &lock->layers[lock->layer_count++];
-    *layer = (struct lock_layer){
-        .name = xstrdup(name), .format = xstrdup(format), .size_bytes = size_bytes};
+    *layer = (struct lock_layer){.name = xstrdup(name),
+                                 .format = xstrdup(format),
+                                 .is_step = step != NULL,
+                                 .size_bytes = size_bytes};
     memcpy(layer->sha256, sha256, HASH_SIZE);
+    if (step != NULL) {
+        memcpy(layer->step, step, HASH_SIZE);
+    }
 }
 
 void lock_free(struct lock *lock)
@@ -67,13 +72,42 @@ void lock_free(struct lock *lock)
 
 /* --- the grammar ------------------------------------------------------------------------------ */
 
-static const char *const format_words[] = {"archive", "oci",      "docker", "directory",
-                                           "files",   "packages", "run"};
+/* Which formats a layer of the profile can turn out to have. */
+static const struct {
+    const char *word;
+    enum layer_kind kind;
+} formats[] = {
+    {"archive", LAYER_ARCHIVE}, {"oci", LAYER_ARCHIVE},
+    {"docker", LAYER_ARCHIVE},  {"directory", LAYER_DIRECTORY},
+    {"files", LAYER_FILES},     {"packages", LAYER_PACKAGES},
+    {"run", LAYER_RUN},
+};
+
+static bool is_kind(enum layer_kind kind, const char *format)
+{
+    for (size_t i = 0; i < COUNT(formats); i++) {
+        if (strcmp(format, formats[i].word) == 0) {
+            return formats[i].kind == kind;
+        }
+    }
+    return false;
+}
+
+/* The first of its formats. */
+static const char *kind_name(enum layer_kind kind)
+{
+    size_t i = 0;
+
+    while (formats[i].kind != kind) {
+        i++;
+    }
+    return formats[i].word;
+}
 
 static const char *check_format(const char *text)
 {
-    for (size_t i = 0; i < COUNT(format_words); i++) {
-        if (strcmp(text, format_words[i]) == 0) {
+    for (size_t i = 0; i < COUNT(formats); i++) {
+        if (strcmp(text, formats[i].word) == 0) {
             return NULL;
         }
     }
@@ -86,6 +120,8 @@ static const char *check_text(const char *text)
 
     return size == 0 ? "must not be empty" : size > 4095 ? "longer than 4095 bytes" : NULL;
 }
+
+#define STEP_HELP "of all that packages or run is made from"
 
 static const struct field layer_fields[] = {
     {.name = "layer",
@@ -100,6 +136,12 @@ static const struct field layer_fields[] = {
      .value = PLACE_OF(struct lock_layer, format),
      .check = check_format,
      .help = "what it was found to be"},
+    {.name = "step",
+     .type = FIELD_SHA256,
+     .value = PLACE_OF(struct lock_layer, step),
+     .mark = PLACE_OF(struct lock_layer, step_mark),
+     .has = PLACE_OF(struct lock_layer, is_step),
+     .help = STEP_HELP},
     {.name = "sha256",
      .type = FIELD_SHA256,
      .required = true,
@@ -172,6 +214,25 @@ static int mismatch(const struct lock *lock, struct mark mark, struct error *err
     return fail(err, FAIL_MISMATCH, "%s:%u:%u: %s", lock->path, mark.line, mark.column, text);
 }
 
+/* A key goes with each step and with nothing else. */
+static void check_steps(const struct lock *lock, struct problems *problems)
+{
+    for (size_t i = 0; i < lock->layer_count; i++) {
+        const struct lock_layer *layer = &lock->layers[i];
+        bool step;
+
+        if (layer->format == NULL) {
+            continue;
+        }
+        step = is_kind(LAYER_PACKAGES, layer->format) || is_kind(LAYER_RUN, layer->format);
+        if (step && !layer->is_step) {
+            problem_add(problems, layer->mark, "'step' is missing (" STEP_HELP ")");
+        } else if (!step && layer->is_step) {
+            problem_add(problems, layer->step_mark, "'step' goes only with format packages or run");
+        }
+    }
+}
+
 static int is_newer(const struct lock *lock, struct error *err)
 {
     mismatch(lock, lock->disk_format_mark, err,
@@ -196,6 +257,7 @@ int lock_parse(const char *path, const char *yaml, size_t size, struct lock **re
         if (clean && lock->disk_format > DISK_FORMAT) {
             return is_newer(lock, err);
         }
+        check_steps(lock, &problems);
     }
     if (problems_fail(&problems, err) < 0) {
         return fail_hint(err, "remove it and run 'kiln lock' to make it anew");
@@ -286,8 +348,12 @@ void lock_text(const struct lock *lock, struct buf *buf)
 
         buf_puts(buf, "  - layer: ");
         add_quoted(buf, layer->name);
-        buf_printf(buf, "\n    format: %s\n    sha256: %s\n    size: %" PRIu64 "\n", layer->format,
-                   hash_hex(layer->sha256, hex), layer->size_bytes);
+        buf_printf(buf, "\n    format: %s\n", layer->format);
+        if (layer->is_step) {
+            buf_printf(buf, "    step: %s\n", hash_hex(layer->step, hex));
+        }
+        buf_printf(buf, "    sha256: %s\n    size: %" PRIu64 "\n", hash_hex(layer->sha256, hex),
+                   layer->size_bytes);
     }
 }
 
@@ -325,24 +391,6 @@ int lock_save(const struct lock *lock, struct error *err)
 static int intended(struct error *err)
 {
     return fail_hint(err, "run 'kiln lock' if the change is intended");
-}
-
-static const char *kind_name(enum layer_kind kind)
-{
-    static const char *const names[] = {[LAYER_ARCHIVE] = "archive",
-                                        [LAYER_DIRECTORY] = "directory",
-                                        [LAYER_FILES] = "files",
-                                        [LAYER_PACKAGES] = "packages",
-                                        [LAYER_RUN] = "run"};
-
-    return names[kind];
-}
-
-/* An image goes under 'archive' in a profile, too. */
-static bool is_kind(enum layer_kind kind, const char *format)
-{
-    return strcmp(format, kind_name(kind)) == 0 ||
-           (kind == LAYER_ARCHIVE && (strcmp(format, "oci") == 0 || strcmp(format, "docker") == 0));
 }
 
 /* One of the profile's layers, or one of the lock's, may not be there. */
@@ -422,6 +470,24 @@ int lock_check_layer(const struct lock *lock, size_t index, const char *name, co
              " bytes), not sha256:%s (%s, %" PRIu64 " bytes)",
              name, hash_hex(sha256, found), format, size_bytes, hash_hex(locked->sha256, wanted),
              locked->format, locked->size_bytes);
+    return intended(err);
+}
+
+int lock_check_step(const struct lock *lock, size_t index, const char *name,
+                    const uint8_t key[HASH_SIZE], struct error *err)
+{
+    const struct lock_layer *locked;
+    char found[HASH_HEX_MAX], wanted[HASH_HEX_MAX];
+
+    assert(index < lock->layer_count && lock->layers[index].is_step);
+    locked = &lock->layers[index];
+    if (memcmp(key, locked->step, HASH_SIZE) == 0) {
+        return 0;
+    }
+    mismatch(lock, locked->step_mark, err,
+             "what layer '%s' is made from (layers below it, script, packages, mounts, limits) is "
+             "not what the lock has: step %s, not %s",
+             name, hash_hex(key, found), hash_hex(locked->step, wanted));
     return intended(err);
 }
 

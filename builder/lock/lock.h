@@ -6,6 +6,7 @@
  *
  *     lock_load(path, &lock, err)              NULL: there is none
  *     lock_check_profile(lock, profile, err)   nothing was read yet
+ *     lock_check_step(lock, 0, …)              of a step, before it runs
  *     lock_check_layer(lock, 0, …)             layer after layer, or all at the end
  */
 #ifndef LOCK_LOCK_H
@@ -28,7 +29,10 @@ struct lock_layer {
     struct mark mark; /* line 0: not from a file */
     char *name;       /* profile_layer_label's */
     char *format;     /* "archive", "oci", "docker", "directory", "files", "packages", "run" */
-    uint8_t sha256[HASH_SIZE];
+    bool is_step;     /* the last two */
+    uint8_t step[HASH_SIZE]; /* of a step: its key, of all that it is made from */
+    struct mark step_mark;
+    uint8_t sha256[HASH_SIZE]; /* of a step: of what was captured, as is the size */
     uint64_t size_bytes;
 };
 
@@ -45,10 +49,13 @@ struct lock {
 /* The lock's path for a profile's: its ending .yaml or .yml replaced by .lock, else .lock added. */
 char *lock_path(const char *profile);
 
-/* One without layers, for this kiln's DISK_FORMAT. All arguments are copied. */
+/*
+ * One without layers, for this kiln's DISK_FORMAT. All arguments are copied. STEP is the key of a
+ * step, NULL for any other layer.
+ */
 struct lock *lock_new(const char *path, const char *seed, int64_t epoch);
 void lock_add(struct lock *lock, const char *name, const char *format,
-              const uint8_t sha256[HASH_SIZE], uint64_t size_bytes);
+              const uint8_t sha256[HASH_SIZE], uint64_t size_bytes, const uint8_t *step);
 void lock_free(struct lock *lock);
 SCOPE_DEFINE(lock, lock_free)
 
@@ -81,7 +88,17 @@ int lock_check_profile(const struct lock *lock, const struct profile *profile, s
 int lock_check_layer(const struct lock *lock, size_t index, const char *name, const char *format,
                      const uint8_t sha256[HASH_SIZE], uint64_t size_bytes, struct error *err);
 
-/* True when both have the same layers with times of their own (archives and images), in order. */
+/*
+ * The step INDEX, which lock_check_profile found to be one, is to be made from what KEY is the
+ * digest of. FAIL_MISMATCH when the lock has another key.
+ */
+int lock_check_step(const struct lock *lock, size_t index, const char *name,
+                    const uint8_t key[HASH_SIZE], struct error *err);
+
+/*
+ * True when both have the same layers with times of their own (archives and images), in order.
+ * Steps have none: nothing in them is younger than the epoch, which is where their clocks start.
+ */
 bool lock_same_archives(const struct lock *a, const struct lock *b);
 
 #endif

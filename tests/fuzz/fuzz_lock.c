@@ -55,6 +55,7 @@ static void check_same(const struct lock *lock, const struct lock *back)
 
         require(lock_check_layer(lock, i, layer->name, layer->format, layer->sha256,
                                  layer->size_bytes, &err) == 0);
+        require(!layer->is_step || lock_check_step(lock, i, layer->name, layer->step, &err) == 0);
     }
 }
 
@@ -83,7 +84,8 @@ static void check_moves(const struct lock *lock)
     for (size_t i = lock->layer_count; i-- > 0;) {
         const struct lock_layer *layer = &lock->layers[i];
 
-        lock_add(turned, layer->name, layer->format, layer->sha256, layer->size_bytes);
+        lock_add(turned, layer->name, layer->format, layer->sha256, layer->size_bytes,
+                 layer->is_step ? layer->step : NULL);
     }
     changes_find(lock, turned, &changes);
     for (size_t i = 0; i < changes.count; i++) {
@@ -96,7 +98,9 @@ static void check_profile(const struct lock *lock)
 {
     struct profile_layer layers[] = {{.kind = LAYER_ARCHIVE, .name = (char *)"base.tar"},
                                      {.kind = LAYER_DIRECTORY, .name = (char *)"conf"},
-                                     {.kind = LAYER_FILES, .name = (char *)"files:1"}};
+                                     {.kind = LAYER_FILES, .name = (char *)"files:1"},
+                                     {.kind = LAYER_PACKAGES, .name = (char *)"debs"},
+                                     {.kind = LAYER_RUN, .name = (char *)"setup.sh"}};
     struct profile profile = {
         .seed = (char *)"web", .layers = layers, .layer_count = COUNT(layers)};
     struct error err = {0};

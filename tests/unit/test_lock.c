@@ -2,6 +2,7 @@
 /* Locks: what is read, refused, written, compared; nothing here reads a layer. */
 #undef NDEBUG
 #include <assert.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,6 +26,7 @@
 #define A64 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define B64 "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 #define HEAD "disk_format: 1\nseed: s\nepoch: 2026-11-01T00:00:00Z\n"
+#define C64 "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
 #define LAYER "  - {layer: a.tar, format: archive, sha256: " A64 ", size: 12}\n"
 #define EPOCH 1793491200
 
@@ -53,13 +55,15 @@ static void assert_refused(const char *yaml, enum fail_kind kind, const char *me
     assert_true(err.hint[0] != '\0');
 }
 
-/* A layer of a digest that is all the byte FILL. */
+/* A layer of a digest that is all the byte FILL; of a step the key is all 0xcc. */
 static void add(struct lock *lock, const char *name, const char *format, int fill, uint64_t size)
 {
-    uint8_t digest[HASH_SIZE];
+    bool step = strcmp(format, "run") == 0 || strcmp(format, "packages") == 0;
+    uint8_t digest[HASH_SIZE], key[HASH_SIZE];
 
     memset(digest, fill, sizeof(digest));
-    lock_add(lock, name, format, digest, size);
+    memset(key, 0xcc, sizeof(key));
+    lock_add(lock, name, format, digest, size, step ? key : NULL);
 }
 
 /* A profile as the lock's stage sees it; borrows everything. */
@@ -76,6 +80,14 @@ static void add(struct lock *lock, const char *name, const char *format, int fil
 #define DIRECTORY(text)                                                                            \
     {                                                                                              \
         .kind = LAYER_DIRECTORY, .name = (char *)(text)                                            \
+    }
+#define PACKAGES(text)                                                                             \
+    {                                                                                              \
+        .kind = LAYER_PACKAGES, .name = (char *)(text)                                             \
+    }
+#define SCRIPT(text)                                                                               \
+    {                                                                                              \
+        .kind = LAYER_RUN, .name = (char *)(text)                                                  \
     }
 #define FILES(text)                                                                                \
     {                                                                                              \
@@ -128,6 +140,29 @@ static void a_lock_is_read(void **state)
     assert_int_equal(lock->layers[1].mark.line, 6);
     assert_string_equal(lock->layers[1].name, "b\nc");
     assert_true(lock->layers[1].size_bytes == UINT64_MAX);
+    assert_false(lock->layers[1].is_step);
+}
+
+static const char with_steps[] =
+    HEAD "layers:\n" LAYER "  - {layer: debs, format: packages, step: " C64 ", sha256: " B64
+         ", size: 5}\n"
+         "  - layer: setup.sh\n    format: run\n\n    # inputs\n    sha256: " B64 "\n    step: " C64
+         "\n    size: 6\n";
+
+static void a_step_is_read_with_its_key(void **state)
+{
+    SCOPED(lock_freep) struct lock *lock = parse(with_steps);
+    uint8_t key[HASH_SIZE];
+
+    (void)state;
+    memset(key, 0xcc, sizeof(key));
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(lock->layers[i].is_step, i != 0);
+        assert_memory_equal(lock->layers[i].step, i != 0 ? key : (uint8_t[HASH_SIZE]){0},
+                            HASH_SIZE);
+    }
+    assert_int_equal(lock->layers[2].step_mark.line, 12);
+    assert_int_equal(lock->layers[2].sha256[0], 0xbb);
 }
 
 static void what_is_no_lock_is_refused_with_its_place(void **state)
@@ -146,12 +181,24 @@ static void what_is_no_lock_is_refused_with_its_place(void **state)
         {HEAD "sead: t\nlayers:\n" LAYER,
          "web.lock:4:1: unknown key 'sead' (did you mean 'seed'?)"},
         {HEAD "layers:\n  - {layer: a, format: archive, sha256: " A64 ", size: 1, mode: 2}\n",
-         "web.lock:5:116: unknown key 'mode' (a layer has layer, format, sha256, size)"},
+         "web.lock:5:116: unknown key 'mode' (a layer has layer, format, step, sha256, size)"},
         {HEAD "layers:\n  - {layer: a, format: zip, sha256: aa, size: 0}\n",
-         "web.lock:5:24: format 'zip': must be archive, oci, docker, directory, files, packages or "
-         "run\n"
+         "web.lock:5:24: format 'zip': must be archive, oci, docker, directory, files, packages "
+         "or run\n"
          "web.lock:5:37: sha256 'aa': not a SHA-256 digest (64 hexadecimal digits)\n"
          "web.lock:5:47: size '0': must be more than 0"},
+        {HEAD "layers:\n  - {layer: a, format: run, sha256: " A64 ", size: 1}\n"
+              "  - {layer: b, format: packages, sha256: " A64 ", size: 1}\n"
+              "  - layer: c\n    format: archive\n    sha256: " A64 "\n    step: " A64
+              "\n    size: 1\n"
+              "  - {layer: d, format: run, step: aa, sha256: " A64 ", size: 1}\n"
+              "  - {layer: e, format: zip, step: " A64 ", sha256: " A64 ", size: 1}\n",
+         "web.lock:5:5: 'step' is missing (of all that packages or run is made from)\n"
+         "web.lock:6:5: 'step' is missing (of all that packages or run is made from)\n"
+         "web.lock:10:11: 'step' goes only with format packages or run\n"
+         "web.lock:12:35: step 'aa': not a SHA-256 digest (64 hexadecimal digits)\n"
+         "web.lock:13:24: format 'zip': must be archive, oci, docker, directory, files, packages "
+         "or run"},
         {HEAD "layers:\n  - {layer: '', format: files, sha256: " A64
               ", size: 18446744073709551616}\n",
          "web.lock:5:13: layer '': must not be empty\n"
@@ -228,6 +275,7 @@ static void the_text_is_as_documented(void **state)
     (void)state;
     add(lock, "../layers/base.tar", "archive", 0xaa, 12);
     add(lock, "files", "files", 0xbb, 2048);
+    add(lock, "setup.sh", "run", 0xbb, 4096);
     lock_text(lock, &text);
     assert_string_equal(
         text.data,
@@ -244,7 +292,12 @@ static void the_text_is_as_documented(void **state)
         "  - layer: \"files\"\n"
         "    format: files\n"
         "    sha256: " B64 "\n"
-        "    size: 2048\n");
+        "    size: 2048\n"
+        "  - layer: \"setup.sh\"\n"
+        "    format: run\n"
+        "    step: " C64 "\n"
+        "    sha256: " B64 "\n"
+        "    size: 4096\n");
 }
 
 /* Names that YAML or a terminal would take for something else come back as they were. */
@@ -457,19 +510,76 @@ static void a_layer_is_compared_whole(void **state)
     }
 }
 
+static void a_profile_with_steps_is_compared(void **state)
+{
+    struct profile profile = PROFILE(ARCHIVE("a.tar"), PACKAGES("debs"), SCRIPT("setup.sh"));
+    const struct profile swapped = PROFILE(ARCHIVE("a.tar"), SCRIPT("setup.sh"), PACKAGES("debs"));
+    const struct profile archive = PROFILE(ARCHIVE("a.tar"), ARCHIVE("debs"), SCRIPT("setup.sh"));
+    const struct profile script = PROFILE(SCRIPT("a.tar"), PACKAGES("debs"), SCRIPT("setup.sh"));
+    SCOPED(lock_freep) struct lock *lock = parse(with_steps);
+    struct error err = {0};
+
+    (void)state;
+    assert_int_equal(lock_check_profile(lock, &profile, &err), 0);
+    profile.layer_count = 2;
+    assert_differs(with_steps, &profile,
+                   "web.lock:7:5: layer 3, run 'setup.sh' (sha256:" B64
+                   "), is not in the profile, which has 2");
+    assert_differs(with_steps, &swapped,
+                   "web.lock:6:5: layer 2 is packages 'debs' (sha256:" B64
+                   "), but run 'setup.sh' in the profile");
+    assert_differs(with_steps, &archive,
+                   "web.lock:6:5: layer 2 is packages 'debs' (sha256:" B64
+                   "), but archive 'debs' in the profile");
+    assert_differs(with_steps, &script,
+                   "web.lock:5:5: layer 1 is archive 'a.tar' (sha256:" A64
+                   "), but run 'a.tar' in the profile");
+}
+
+static void a_step_is_compared_by_its_key(void **state)
+{
+    SCOPED(lock_freep) struct lock *lock = parse(with_steps);
+    uint8_t key[HASH_SIZE];
+    struct error err = {0};
+
+    (void)state;
+    memset(key, 0xcc, sizeof(key));
+    assert_int_equal(lock_check_step(lock, 1, "debs", key, &err), 0);
+    assert_int_equal(lock_check_step(lock, 2, "setup.sh", key, &err), 0);
+    memset(key, 0xaa, sizeof(key));
+    assert_int_equal(lock_check_step(lock, 2, "setup.sh", key, &err), -1);
+    assert_string_equal(err.message,
+                        "web.lock:12:11: what layer 'setup.sh' is made from (layers below it, "
+                        "script, packages, mounts, limits) is not what the lock has: step " A64
+                        ", not " C64);
+    assert_string_equal(err.hint, "run 'kiln lock' if the change is intended");
+    assert_int_equal(err.kind, FAIL_MISMATCH);
+}
+
 /* --- changes --------------------------------------------------------------------------------- */
 
-/* A lock from a word for each layer: its kind (a, d, f, o), its name, the digit of its digest. */
+/*
+ * A lock from a word for each layer: its kind (a, d, f, o, p, r), its name (which files have not),
+ * the digit of its digest and, of a step, that of its key.
+ */
 static struct lock *shorthand(const char *words)
 {
-    static const char *const formats[] = {
-        ['a'] = "archive", ['d'] = "directory", ['f'] = "files", ['o'] = "oci"};
+    static const char *const formats[] = {['a'] = "archive", ['d'] = "directory", ['f'] = "files",
+                                          ['o'] = "oci",     ['p'] = "packages",  ['r'] = "run"};
     struct lock *lock = lock_new("x.lock", "s", 0);
     char name[2] = "";
 
-    for (const char *s = words; *s != '\0'; s += s[3] == ' ' ? 4 : 3) {
+    for (const char *s = words; *s != '\0'; s += strspn(s, " ")) {
+        struct lock_layer *layer;
+
         name[0] = s[1];
-        add(lock, name, formats[(unsigned char)s[0]], (s[2] - '0') * 0x11, 1);
+        add(lock, s[0] == 'f' ? "files" : name, formats[(unsigned char)s[0]], (s[2] - '0') * 0x11,
+            1);
+        layer = &lock->layers[lock->layer_count - 1];
+        if (layer->is_step) {
+            memset(layer->step, s[3], HASH_SIZE);
+        }
+        s += strcspn(s, " ");
     }
     return lock;
 }
@@ -499,6 +609,16 @@ static void changes_are_named(void **state)
          "files (layer 1) moved: layer 2 → layer 1\n"
          "files (layer 2) changed: sha256:111111111111… → sha256:444444444444…\n"
          "files (layer 2) moved: layer 1 → layer 2\n"},
+        {"ax1 py22 rz33", "ax1 py22 rz33", ""},
+        {"ax1 rz33", "ax1 rz34", "inputs of run 'z' changed\n"},
+        {"px33", "px34", "inputs of packages 'x' changed\n"},
+        /* Where other content comes out of it, that is what people need to know. */
+        {"rz33", "rz44", "run 'z' changed: sha256:333333333333… → sha256:444444444444…\n"},
+        {"rz33", "rz43", "run 'z' changed: sha256:333333333333… → sha256:444444444444…\n"},
+        {"rz33 ax1", "ax1 rz34",
+         "archive 'x' moved: layer 2 → layer 1\ninputs of run 'z' changed\n"
+         "run 'z' moved: layer 1 → layer 2\n"},
+        {"ax1 py22", "ax1", "packages 'y' removed: sha256:222222222222…\n"},
     };
 
     (void)state;
@@ -516,6 +636,66 @@ static void changes_are_named(void **state)
         }
         assert_string_equal(text.data, rows[i].text);
     }
+}
+
+static void inline_steps_are_named_by_their_number(void **state)
+{
+    SCOPED(lock_freep) struct lock *before = shorthand("ax1"), *now = shorthand("ax1");
+    SCOPED(changes_done) struct changes changes = {0};
+
+    (void)state;
+    add(now, "run", "run", 0x55, 1);
+    changes_find(before, now, &changes);
+    assert_int_equal(changes.count, 1);
+    assert_string_equal(changes.items[0].text, "run (layer 2) added: sha256:555555555555…");
+}
+
+/* The first that lock_update prints for another program. */
+static json_t *update_event(const struct lock *before, const struct lock *now)
+{
+    int out = dup(STDOUT_FILENO),
+        file = open("events", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    struct ui *ui = ui_new(&(struct ui_options){.json = true, .quiet = true});
+    SCOPED(buf_done) struct buf text = {0};
+    struct error err = {0};
+    json_t *event;
+
+    (void)fflush(stdout);
+    assert_true(out >= 0 && dup2(file, STDOUT_FILENO) >= 0);
+    (void)lock_update(before, now, true, ui, &err);
+    ui_free(ui);
+    (void)fflush(stdout);
+    assert_true(dup2(out, STDOUT_FILENO) >= 0 && close(out) == 0 && close(file) == 0);
+    assert_int_equal(file_read("events", 1 << 20, &text, &err), 0);
+    event = json_loads(text.data, JSON_DISABLE_EOF_CHECK, NULL);
+    assert_non_null(event);
+    return event;
+}
+
+static const char *step_of(const json_t *layer)
+{
+    return json_string_value(json_object_get(layer, "step"));
+}
+
+static void steps_have_their_keys_in_json(void **state)
+{
+    SCOPED(lock_freep) struct lock *before = shorthand("ax1 rz33"), *now = shorthand("ax1 rz34");
+    json_t *event = update_event(before, now), *layers;
+
+    (void)state;
+    assert_string_equal(json_string_value(json_object_get(event, "what")), "layer");
+    assert_string_equal(json_string_value(json_object_get(event, "change")), "changed");
+    assert_string_equal(step_of(json_object_get(event, "before")),
+                        "3333333333333333333333333333333333333333333333333333333333333333");
+    assert_string_equal(step_of(json_object_get(event, "after")),
+                        "3434343434343434343434343434343434343434343434343434343434343434");
+    json_decref(event);
+    event = update_event(now, now);
+    layers = json_object_get(event, "layers");
+    assert_int_equal(json_array_size(layers), 2);
+    assert_null(json_object_get(json_array_get(layers, 0), "step"));
+    assert_non_null(step_of(json_array_get(layers, 1)));
+    json_decref(event);
 }
 
 static void a_head_that_changed_is_named(void **state)
@@ -547,6 +727,7 @@ static void only_archives_and_images_bring_times(void **state)
         {"ax1 ay2", "ay1 ax2", true},         {"ax1", "ax2", false},
         {"ax1 ox2", "ox2 ax1", false},        {"ax1", "ax1 ay1", false},
         {"dz1 ax1 ox2", "ax1 dz1 ox2", true}, {"ax1", "dx1", false},
+        {"ax1 ry11 pz11", "ax1 ry22", true},  {"ax1", "rx11", false},
     };
 
     (void)state;
@@ -564,6 +745,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_path_is_beside_the_profile),
         cmocka_unit_test(a_lock_is_read),
+        cmocka_unit_test(a_step_is_read_with_its_key),
         cmocka_unit_test(what_is_no_lock_is_refused_with_its_place),
         cmocka_unit_test(a_lock_of_a_newer_kiln_is_a_mismatch),
         cmocka_unit_test(a_lock_that_is_not_there_is_none),
@@ -577,7 +759,11 @@ int main(void)
         cmocka_unit_test(steps_agree_by_kind_and_label),
         cmocka_unit_test(a_disk_format_of_before_is_a_mismatch),
         cmocka_unit_test(a_layer_is_compared_whole),
+        cmocka_unit_test(a_profile_with_steps_is_compared),
+        cmocka_unit_test(a_step_is_compared_by_its_key),
         cmocka_unit_test(changes_are_named),
+        cmocka_unit_test(inline_steps_are_named_by_their_number),
+        cmocka_unit_test(steps_have_their_keys_in_json),
         cmocka_unit_test(a_head_that_changed_is_named),
         cmocka_unit_test(only_archives_and_images_bring_times),
     };

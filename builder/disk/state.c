@@ -273,8 +273,8 @@ static int restore(struct state *state, size_t count, struct buf *engine, struct
     int result;
 
     make_key(state, count, state->restored_key);
-    result = store_find(state->disk->store, state->restored_key, state->disk->verify_cache,
-                        &state->found, err);
+    result = store_find(state->disk->store, STORE_STATES, state->restored_key,
+                        state->disk->verify_cache, &state->found, err);
     if (result <= 0) {
         return result;
     }
@@ -316,7 +316,7 @@ int state_reject(struct state *state, struct error *err)
     fail_clear(err);
     store_release(TAKE(state->found));
     if (state->restored != 0 && !full) {
-        store_drop(state->disk->store, state->restored_key);
+        store_drop(state->disk->store, STORE_STATES, state->restored_key);
     }
     state->restored = 0;
     doubt_others(state, 0);
@@ -394,8 +394,8 @@ static int save(const struct state *state, const struct engine *engine, size_t c
 
     make_key(state, count, key);
     if (check_room(state, count, err) < 0 ||
-        store_begin(disk->store, key, group != NULL ? group : disk->profile->name, &entry, err) <
-            0) {
+        store_begin(disk->store, STORE_STATES, key, group != NULL ? group : disk->profile->name,
+                    &entry, err) < 0) {
         return -1;
     }
     disk_path = file_join(store_entry_path(entry), DISK_NAME);

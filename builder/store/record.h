@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is recorded of a state's files, as bytes: lines of text, then the digests of blocks.
+ * What is recorded of the files of a layer or state, as bytes: lines of text, then the digests of
+ * blocks.
  *
  *     kiln-state 1
  *     group GROUP

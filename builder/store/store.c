@@ -18,10 +18,17 @@ enum {
 
 const char *store_kind_name(enum store_kind kind)
 {
-    static const char *const names[] = {
-        [STORE_CORES] = "cores", [STORE_DIGESTS] = "digests", [STORE_STATES] = "states"};
+    static const char *const names[] = {[STORE_CORES] = "cores",
+                                        [STORE_DIGESTS] = "digests",
+                                        [STORE_LAYERS] = "layers",
+                                        [STORE_STATES] = "states"};
 
     return names[kind];
+}
+
+bool store_has_entries(enum store_kind kind)
+{
+    return kind == STORE_LAYERS || kind == STORE_STATES;
 }
 
 /* NULL: there is no place for one. */
@@ -194,7 +201,7 @@ static bool is_left(enum store_kind kind, const char *name, const char *path)
     return kind == STORE_DIGESTS && store_is_key(name) && st.st_mtime <= now - DIGEST_SECONDS;
 }
 
-static int sweep_files(const struct store *store, enum store_kind kind, struct error *err)
+static int sweep_pieces(const struct store *store, enum store_kind kind, struct error *err)
 {
     SCOPED_DIR DIR *dir = opendir(store->dirs[kind]);
     struct dirent *entry;
@@ -214,10 +221,12 @@ static int sweep_files(const struct store *store, enum store_kind kind, struct e
 
 int store_sweep(const struct store *store, struct error *err)
 {
-    for (int kind = 0; kind < STORE_KINDS; kind++) {
-        if (kind != STORE_STATES && sweep_files(store, (enum store_kind)kind, err) < 0) {
-            return -1;
-        }
+    int result = 0;
+
+    for (int kind = 0; kind < STORE_KINDS && result == 0; kind++) {
+        result = store_has_entries((enum store_kind)kind)
+                     ? partial_sweep(store->dirs[kind], NULL, err)
+                     : sweep_pieces(store, (enum store_kind)kind, err);
     }
-    return partial_sweep(store->dirs[STORE_STATES], NULL, err);
+    return result;
 }

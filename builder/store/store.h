@@ -7,6 +7,7 @@
  *
  *     cores/KEY      small pieces, by the digest of what they were made from
  *     digests/KEY    SHA-256 of files, by device, inode, size and times
+ *     layers/KEY/    directories with what a step left
  *     states/KEY/    directories with a sparse disk
  *
  * A key is the SHA-256 of everything that could influence the content.
@@ -26,11 +27,11 @@
 #include "base/hash.h"
 #include "base/scope.h"
 
-/* What is kept when a state is added. */
+/* What is kept when a layer or state is added. */
 #define STORE_MAX_BYTES (10ULL << 30)
 enum { STORE_STATES_PER_GROUP = 2 };
 
-enum store_kind { STORE_CORES, STORE_DIGESTS, STORE_STATES, STORE_KINDS };
+enum store_kind { STORE_CORES, STORE_DIGESTS, STORE_LAYERS, STORE_STATES, STORE_KINDS };
 
 struct store;
 
@@ -42,10 +43,10 @@ SCOPE_DEFINE(store, store_free)
 /* Its directory. Borrowed. */
 const char *store_path(const struct store *store);
 
-/* "cores", "digests", "states". */
+/* "cores", "digests", "layers", "states". */
 const char *store_kind_name(enum store_kind kind);
 
-/* ---- small pieces ---- */
+/* ---- small pieces: cores and digests ---- */
 
 /*
  * Appends the content of KEY, at most LIMIT bytes, to the empty RET; false: it is not there. It is
@@ -71,19 +72,20 @@ bool store_digest_get(const struct store *store, const struct stat *st, uint8_t 
 int store_digest_put(const struct store *store, int fd, const struct stat *before, int64_t began_s,
                      const uint8_t digest[HASH_SIZE], struct error *err);
 
-/* ---- states ---- */
+/* ---- entries: layers and states ---- */
 
 enum { STORE_FILES_MAX = 16 };
 
-/* A state that is being written. */
+/* An entry that is being written. */
 struct store_entry;
 
 /*
  * Begins KEY. At most STORE_STATES_PER_GROUP states with the same GROUP (one line: whose they are)
- * are kept. Removes what killed processes left, as far as it can be removed.
+ * are kept; layers have none (NULL). Removes what killed processes left, as far as it can be
+ * removed.
  */
-int store_begin(const struct store *store, const uint8_t key[HASH_SIZE], const char *group,
-                struct store_entry **ret, struct error *err);
+int store_begin(const struct store *store, enum store_kind kind, const uint8_t key[HASH_SIZE],
+                const char *group, struct store_entry **ret, struct error *err);
 
 /* The private directory to fill, with plain files only. Borrowed. */
 const char *store_entry_path(const struct store_entry *entry);
@@ -94,9 +96,9 @@ struct store_file {
 };
 
 /*
- * Puts the state in its place; FILES is all that is in its directory, closed and written no more.
- * When another process was faster with the same key, its state stays. One that is larger than the
- * limit is refused. Removes the least recently used states and pieces above the limits, as far as
+ * Puts the entry in its place; FILES is all that is in its directory, closed and written no more.
+ * When another process was faster with the same key, its entry stays. One that is larger than the
+ * limit is refused. Removes the least recently used entries and pieces above the limits, as far as
  * they can be removed.
  */
 int store_commit(struct store_entry *entry, const struct store_file *files, size_t count,
@@ -106,7 +108,7 @@ int store_commit(struct store_entry *entry, const struct store_file *files, size
 void store_entry_free(struct store_entry *entry);
 SCOPE_DEFINE(store_entry, store_entry_free)
 
-/* A state in use: it stays until released. */
+/* An entry in use: it stays until released. */
 struct store_found;
 
 /*
@@ -114,14 +116,17 @@ struct store_found;
  * Size, times and inode of every file are compared with those recorded. With VERIFY, and the first
  * time after each boot, so are the bytes: a power cut may have taken them and kept the times.
  */
-int store_find(const struct store *store, const uint8_t key[HASH_SIZE], bool verify,
-               struct store_found **ret, struct error *err);
+int store_find(const struct store *store, enum store_kind kind, const uint8_t key[HASH_SIZE],
+               bool verify, struct store_found **ret, struct error *err);
 
 /* Removes KEY unless it is in use: it was whole and yet of no use. */
-void store_drop(const struct store *store, const uint8_t key[HASH_SIZE]);
+void store_drop(const struct store *store, enum store_kind kind, const uint8_t key[HASH_SIZE]);
 
-/* The file NAME opened for reading (borrowed: use pread), or -1 when the state has none. */
+/* The file NAME opened for reading (borrowed: use pread), or -1 when the entry has none. */
 int store_found_file(const struct store_found *found, const char *name, uint64_t *ret_size_bytes);
+
+/* Its path, a new string that is good until released, or NULL. */
+char *store_found_path(const struct store_found *found, const char *name);
 
 /* The block digests NAME was stored with, or NULL when it had none. The caller's. */
 struct blocks *store_found_blocks(const struct store_found *found, const char *name);

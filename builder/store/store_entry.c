@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* States being written. */
+/* Layers and states being written. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -18,29 +18,32 @@ _Static_assert((int)STORE_FILES_MAX == (int)RECORD_FILES_MAX,
 
 struct store_entry {
     const struct store *store;
+    enum store_kind kind;
     char key[HASH_HEX_MAX];
-    char *group;
-    char *path; /* NULL: it is in its place */
+    char *group; /* "": none */
+    char *path;  /* NULL: it is in its place */
     int lock;
 };
 
-int store_begin(const struct store *store, const uint8_t key[HASH_SIZE], const char *group,
-                struct store_entry **ret, struct error *err)
+int store_begin(const struct store *store, enum store_kind kind, const uint8_t key[HASH_SIZE],
+                const char *group, struct store_entry **ret, struct error *err)
 {
     SCOPED(store_entry_freep) struct store_entry *entry = xcalloc(1, sizeof(*entry));
     SCOPED_FREE char *path = NULL;
     struct error ignored = {0};
 
+    assert(store_has_entries(kind));
     entry->store = store;
+    entry->kind = kind;
     entry->lock = -1;
-    if (!record_is_group(group)) {
+    entry->group = xstrdup(group != NULL ? group : "");
+    if (!record_is_group(entry->group)) {
         return fail(err, FAIL_ERROR, "'%s' cannot be recorded in the store", group);
     }
-    entry->group = xstrdup(group);
     (void)store_sweep(store, &ignored);
-    path = xprintf("%s/%s" PARTIAL_TEMPLATE, store->dirs[STORE_STATES], hash_hex(key, entry->key));
+    path = xprintf("%s/%s" PARTIAL_TEMPLATE, store->dirs[kind], hash_hex(key, entry->key));
     if (mkdtemp(path) == NULL) {
-        return fail_os(err, "make a directory in '%s'", store->dirs[STORE_STATES]);
+        return fail_os(err, "make a directory in '%s'", store->dirs[kind]);
     }
     entry->path = TAKE(path);
     if (partial_lock(entry->path, &entry->lock, err) < 0) {
@@ -104,7 +107,7 @@ static int write_record(const struct store_entry *entry, const struct record *re
         return -1;
     }
     record_pack(record, &data);
-    if (blob_write(path, STORE_STATES, entry->key, data.data, data.size, err) < 0) {
+    if (blob_write(path, entry->kind, entry->key, data.data, data.size, err) < 0) {
         return -1;
     }
     times[0] = times[1] = store_now();
@@ -134,10 +137,10 @@ static int check_size(const struct store_entry *entry, struct error *err)
                                           text_size(size, is), text_size(STORE_MAX_BYTES, may));
 }
 
-/* A directory never replaces one with something in it, and every state has: the first one stays. */
+/* A directory never replaces one with something in it, and every entry has: the first one stays. */
 static int put_in_place(struct store_entry *entry, struct error *err)
 {
-    SCOPED_FREE char *path = file_join(entry->store->dirs[STORE_STATES], entry->key);
+    SCOPED_FREE char *path = file_join(entry->store->dirs[entry->kind], entry->key);
 
     if (rename(entry->path, path) < 0) {
         return errno == EEXIST || errno == ENOTEMPTY
@@ -161,7 +164,7 @@ int store_commit(struct store_entry *entry, const struct store_file *files, size
 
     record_done(&record);
     if (result < 0 || check_size(entry, err) < 0 || put_in_place(entry, err) < 0) {
-        return fail_while(err, "save the state");
+        return fail_while(err, "save in the store");
     }
     (void)store_collect(entry->store, &limits, &removed, &ignored);
     return 0;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* States being used, and removed. */
+/* Layers and states being used, and removed. */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -19,10 +21,29 @@ enum {
 };
 
 struct store_found {
+    enum store_kind kind;
+    char key[HASH_HEX_MAX];
+    char *path;
     int dir, lock;
     struct record record;
     int files[RECORD_FILES_MAX];
 };
+
+static struct store_found *found_new(const struct store *store, enum store_kind kind,
+                                     const char *key)
+{
+    struct store_found *found = xcalloc(1, sizeof(*found));
+
+    assert(store_has_entries(kind));
+    found->kind = kind;
+    (void)snprintf(found->key, sizeof(found->key), "%s", key);
+    found->path = file_join(store->dirs[kind], key);
+    found->dir = found->lock = -1;
+    for (size_t i = 0; i < RECORD_FILES_MAX; i++) {
+        found->files[i] = -1;
+    }
+    return found;
+}
 
 /* ---- the lock ---- */
 
@@ -34,39 +55,39 @@ static void close_place(struct store_found *found)
 }
 
 /* True when the directory that is open is the one that has the name. */
-static bool is_in_place(const struct store_found *found, const char *path)
+static bool is_in_place(const struct store_found *found)
 {
     struct stat open, named;
 
-    return fstat(found->dir, &open) == 0 && lstat(path, &named) == 0 &&
+    return fstat(found->dir, &open) == 0 && lstat(found->path, &named) == 0 &&
            open.st_ino == named.st_ino && open.st_dev == named.st_dev;
 }
 
 /*
  * Opens the directory with its lock, taken as OPERATION says: 1; 0: it is not there; -1 also when
- * there is no lock to take, and then the directory is open. Whoever removes a state holds its lock
+ * there is no lock to take, and then the directory is open. Whoever removes an entry holds its lock
  * alone and renames it first; so one that was locked and still has its name stays.
  */
-static int lock_state(const char *path, int operation, struct store_found *found, struct error *err)
+static int lock_entry(struct store_found *found, int operation, struct error *err)
 {
     for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
         close_place(found);
-        found->dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        found->dir = open(found->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (found->dir < 0) {
-            return errno == ENOENT ? 0 : fail_os(err, "open directory '%s'", path);
+            return errno == ENOENT ? 0 : fail_os(err, "open directory '%s'", found->path);
         }
         found->lock =
             openat(found->dir, PARTIAL_LOCK, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-        if (found->lock < 0 && is_in_place(found, path)) {
-            return fail_os(err, "open the lock of '%s'", path);
+        if (found->lock < 0 && is_in_place(found)) {
+            return fail_os(err, "open the lock of '%s'", found->path);
         }
         if (found->lock < 0) {
             continue;
         }
         if (partial_flock(found->lock, operation) < 0) {
-            return fail_os(err, "lock '%s'", path);
+            return fail_os(err, "lock '%s'", found->path);
         }
-        if (is_in_place(found, path)) {
+        if (is_in_place(found)) {
             return 1;
         }
     }
@@ -75,15 +96,15 @@ static int lock_state(const char *path, int operation, struct store_found *found
 }
 
 /*
- * For reading. Whoever commits or removes the state holds the lock alone for a moment; if he is
- * stopped in it, the state is as good as not there.
+ * For reading. Whoever commits or removes the entry holds the lock alone for a moment; if he is
+ * stopped in it, the entry is as good as not there.
  */
-static int lock_shared(const char *path, struct store_found *found, struct error *err)
+static int lock_shared(struct store_found *found, struct error *err)
 {
     static const struct timespec pause = {.tv_nsec = PAUSE_NS};
 
     for (int attempt = 0; attempt < PATIENCE; attempt++) {
-        int result = lock_state(path, LOCK_SH | LOCK_NB, found, err);
+        int result = lock_entry(found, LOCK_SH | LOCK_NB, err);
 
         if (result >= 0 || err->os != EWOULDBLOCK) {
             return result;
@@ -109,11 +130,11 @@ static int remove_from(const char *path, struct error *err)
     return file_remove_tree(aside, err);
 }
 
-int state_remove(const struct store *store, const char *key, struct error *err)
+int entry_remove(const struct store *store, enum store_kind kind, const char *key,
+                 struct error *err)
 {
-    SCOPED_FREE char *path = file_join(store->dirs[STORE_STATES], key);
-    struct store_found found = {.dir = -1, .lock = -1};
-    int result = lock_state(path, LOCK_EX | LOCK_NB, &found, err);
+    SCOPED(store_releasep) struct store_found *found = found_new(store, kind, key);
+    int result = lock_entry(found, LOCK_EX | LOCK_NB, err);
 
     if (result == 0) { /* gone already */
         return 1;
@@ -123,19 +144,19 @@ int state_remove(const struct store *store, const char *key, struct error *err)
         result = 0;
     } else if (result > 0 || store_is_damage(err)) { /* without a lock nobody can be using it */
         fail_clear(err);
-        result = remove_from(path, err) < 0 ? -1 : 1;
+        result = remove_from(found->path, err) < 0 ? -1 : 1;
     }
-    close_place(&found);
     return result;
 }
 
 /* ---- what is wrong with it ---- */
 
-static int read_record(struct store_found *found, const char *key, struct error *err)
+static int read_record(struct store_found *found, struct error *err)
 {
     SCOPED(buf_done) struct buf data = {0};
 
-    if (blob_read(found->dir, ENTRY_NAME, STORE_STATES, key, ENTRY_LIMIT, &data, NULL, err) < 0) {
+    if (blob_read(found->dir, ENTRY_NAME, found->kind, found->key, ENTRY_LIMIT, &data, NULL, err) <
+        0) {
         return -1;
     }
     return record_unpack(data.data, data.size, &found->record)
@@ -214,12 +235,12 @@ static void note_proven(const struct store_found *found, const char *boot)
     }
 }
 
-static int check_state(struct store_found *found, const char *key, bool verify, struct error *err)
+static int check_entry(struct store_found *found, bool verify, struct error *err)
 {
     SCOPED_FREE char *boot = store_boot_id();
     bool proven;
 
-    if (read_record(found, key, err) < 0) {
+    if (read_record(found, err) < 0) {
         return -1;
     }
     for (size_t i = 0; i < found->record.count; i++) {
@@ -239,26 +260,14 @@ static int check_state(struct store_found *found, const char *key, bool verify, 
     return 0;
 }
 
-static struct store_found *found_new(void)
+int entry_open(const struct store *store, enum store_kind kind, const char *key, bool verify,
+               struct store_found **ret, bool *ret_damaged, struct error *err)
 {
-    struct store_found *found = xcalloc(1, sizeof(*found));
-
-    found->dir = found->lock = -1;
-    for (size_t i = 0; i < RECORD_FILES_MAX; i++) {
-        found->files[i] = -1;
-    }
-    return found;
-}
-
-int state_open(const struct store *store, const char *key, bool verify, struct store_found **ret,
-               bool *ret_damaged, struct error *err)
-{
-    SCOPED_FREE char *path = file_join(store->dirs[STORE_STATES], key);
-    SCOPED(store_releasep) struct store_found *found = found_new();
+    SCOPED(store_releasep) struct store_found *found = found_new(store, kind, key);
     struct error ignored = {0};
-    int result = lock_shared(path, found, err);
+    int result = lock_shared(found, err);
 
-    if (result > 0 && check_state(found, key, verify, err) == 0) {
+    if (result > 0 && check_entry(found, verify, err) == 0) {
         *ret = TAKE(found);
         return 1;
     }
@@ -268,20 +277,20 @@ int state_open(const struct store *store, const char *key, bool verify, struct s
     *ret_damaged = store_is_damage(err);
     store_release(TAKE(found));
     if (*ret_damaged) {
-        (void)state_remove(store, key, &ignored);
+        (void)entry_remove(store, kind, key, &ignored);
     }
     return -1;
 }
 
 /* ---- using it ---- */
 
-int store_find(const struct store *store, const uint8_t key[HASH_SIZE], bool verify,
-               struct store_found **ret, struct error *err)
+int store_find(const struct store *store, enum store_kind kind, const uint8_t key[HASH_SIZE],
+               bool verify, struct store_found **ret, struct error *err)
 {
     struct timespec times[2];
     char hex[HASH_HEX_MAX];
     bool damaged = false;
-    int result = state_open(store, hash_hex(key, hex), verify, ret, &damaged, err);
+    int result = entry_open(store, kind, hash_hex(key, hex), verify, ret, &damaged, err);
 
     if (result < 0 && damaged) {
         fail_clear(err);
@@ -294,12 +303,12 @@ int store_find(const struct store *store, const uint8_t key[HASH_SIZE], bool ver
     return result < 0 ? fail_while(err, "look in the store") : result;
 }
 
-void store_drop(const struct store *store, const uint8_t key[HASH_SIZE])
+void store_drop(const struct store *store, enum store_kind kind, const uint8_t key[HASH_SIZE])
 {
     struct error ignored = {0};
     char hex[HASH_HEX_MAX];
 
-    (void)state_remove(store, hash_hex(key, hex), &ignored);
+    (void)entry_remove(store, kind, hash_hex(key, hex), &ignored);
 }
 
 static size_t find_file(const struct store_found *found, const char *name)
@@ -321,6 +330,11 @@ int store_found_file(const struct store_found *found, const char *name, uint64_t
     }
     *ret_size_bytes = found->record.files[i].identity.size_bytes;
     return found->files[i];
+}
+
+char *store_found_path(const struct store_found *found, const char *name)
+{
+    return find_file(found, name) < found->record.count ? file_join(found->path, name) : NULL;
 }
 
 struct blocks *store_found_blocks(const struct store_found *found, const char *name)
@@ -349,5 +363,6 @@ void store_release(struct store_found *found)
     }
     record_done(&found->record);
     close_place(found);
+    free(found->path);
     free(found);
 }

@@ -11,11 +11,16 @@ struct store {
     char *dirs[STORE_KINDS];
 };
 
-#define ENTRY_NAME "entry" /* of a state: its record, and by its modification time its last use */
-#define BOOT_NAME "boot"   /* of a state: the boot since which its bytes are known to be right */
+#define ENTRY_NAME                                                                                 \
+    "entry"              /* of an entry: its record, and by its modification time its last use     \
+                          */
+#define BOOT_NAME "boot" /* of an entry: the boot since which its bytes are known to be right */
 
 /* Room for a record of all blocks of a disk of several TiB. */
 enum { ENTRY_LIMIT = 256 << 20 };
+
+/* True for kinds whose entries are directories, false for those of small pieces. */
+bool store_has_entries(enum store_kind kind);
 
 /* Of this boot of the system, a new string; NULL: not known. */
 char *store_boot_id(void);
@@ -44,11 +49,12 @@ bool store_is_damage(const struct error *err);
  * As store_find, by hex key and without marking it as used; -1 with *RET_DAMAGED when it is damaged
  * (ERR says how), and then it is removed unless it is in use.
  */
-int state_open(const struct store *store, const char *key, bool verify, struct store_found **ret,
-               bool *ret_damaged, struct error *err);
+int entry_open(const struct store *store, enum store_kind kind, const char *key, bool verify,
+               struct store_found **ret, bool *ret_damaged, struct error *err);
 
-/* Removes a state: 1; 0: somebody is using it. */
-int state_remove(const struct store *store, const char *key, struct error *err);
+/* Removes an entry: 1; 0: somebody is using it. */
+int entry_remove(const struct store *store, enum store_kind kind, const char *key,
+                 struct error *err);
 
 /* What a file takes on the disk, in bytes, never nothing. */
 uint64_t store_allocated(const struct stat *st);

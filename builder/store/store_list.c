@@ -23,10 +23,10 @@ static void read_group(const char *path, struct store_item *item)
     struct record record;
 
     if (dir >= 0 &&
-        blob_read(dir, ENTRY_NAME, STORE_STATES, item->key, ENTRY_LIMIT, &data, NULL, &ignored) ==
+        blob_read(dir, ENTRY_NAME, item->kind, item->key, ENTRY_LIMIT, &data, NULL, &ignored) ==
             0 &&
         record_unpack(data.data, data.size, &record)) {
-        item->group = TAKE(record.group);
+        item->group = record.group[0] != '\0' ? TAKE(record.group) : NULL;
         record_done(&record);
     }
 }
@@ -42,7 +42,7 @@ static bool read_item(const char *path, struct store_item *item)
     }
     item->used = st.st_mtim;
     item->size_bytes = store_allocated(&st);
-    if (item->kind == STORE_STATES) {
+    if (store_has_entries(item->kind)) {
         item->size_bytes = store_allocated_in(path);
         item->used = lstat(entry, &marked) == 0 ? marked.st_mtim : st.st_mtim;
         read_group(path, item);
@@ -111,8 +111,8 @@ static int remove_item(const struct store *store, const struct store_item *item,
 {
     SCOPED_FREE char *path = file_join(store->dirs[item->kind], item->key);
 
-    if (item->kind == STORE_STATES) {
-        return state_remove(store, item->key, err);
+    if (store_has_entries(item->kind)) {
+        return entry_remove(store, item->kind, item->key, err);
     }
     return file_remove_tree(path, err) < 0 ? -1 : 1;
 }
@@ -143,8 +143,8 @@ int store_verify(const struct store *store, const struct store_item *item, char 
 {
     SCOPED(store_releasep) struct store_found *found = NULL;
     bool damaged = false;
-    int result = item->kind == STORE_STATES
-                     ? state_open(store, item->key, true, &found, &damaged, err)
+    int result = store_has_entries(item->kind)
+                     ? entry_open(store, item->kind, item->key, true, &found, &damaged, err)
                      : verify_piece(store, item, &damaged, err);
 
     if (result >= 0) {

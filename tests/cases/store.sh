@@ -8,57 +8,68 @@ export KILN_STORE=$PWD/store
 
 expect_status 0 "$KILN" store ls
 expect_text stdout "0 in '$PWD/store'"
-[ "$(stat -c %a store store/states store/cores store/digests | sort -u)" = 700 ] || fail "modes"
+[ "$(stat -c %a store store/states store/cores store/digests store/layers | sort -u)" = 700 ] || fail "modes"
 core=$("$put" store piece cores 1 'a core image')
 digest=$("$put" store piece digests 2 0123456789abcdef0123456789abcdef)
+layer=$("$put" store layer 1)
 old=$("$put" store state 1 web)
 new=$("$put" store state 2 web)
 touch -d 2020-01-01 "store/cores/$core"
 touch -d 2021-01-01 "store/states/$old/entry"
+touch -d 2019-01-01 "store/layers/$layer/entry"
 
 expect_status 0 "$KILN" store ls
-expect_text stdout "cores   $core " "digests $digest " "states  $old " "states  $new " '4 in ' \
-    ' 2020-01-01T00:00:00Z' ' 2021-01-01T00:00:00Z web'
+expect_text stdout "cores   $core " "digests $digest " "layers  $layer " "states  $old " \
+    "states  $new " '5 in ' ' 2020-01-01T00:00:00Z' ' 2021-01-01T00:00:00Z web'
+grep -q "^layers .* 2019-01-01T00:00:00Z\$" stdout || fail "$(cat stdout)"
 expect_status 0 "$KILN" store ls --json
-python3 - "$core" "$old" <<'P' || fail "$(cat stdout)"
+python3 - "$core" "$layer" "$old" <<'P' || fail "$(cat stdout)"
 import json, sys
 events = [json.loads(line) for line in open("stdout")]
-assert [event["event"] for event in events] == ["stored"] * 4 + ["store"], events
+assert [event["event"] for event in events] == ["stored"] * 5 + ["store"], events
 assert events[0]["kind"] == "cores" and events[0]["key"] == sys.argv[1], events
 assert "group" not in events[0] and events[0]["used"] == "2020-01-01T00:00:00Z", events
-assert events[2]["key"] == sys.argv[2] and events[2]["group"] == "web", events
-assert events[4]["entries"] == 4, events
-assert events[4]["size"] == sum(event["size"] for event in events[:4]) < 200000, events
+assert events[2]["kind"] == "layers" and events[2]["key"] == sys.argv[2], events
+assert "group" not in events[2] and events[2]["used"] == "2019-01-01T00:00:00Z", events
+assert events[3]["key"] == sys.argv[3] and events[3]["group"] == "web", events
+assert events[5]["entries"] == 5, events
+assert events[5]["size"] == sum(event["size"] for event in events[:5]) < 200000, events
 P
 
 # Verifying finds everything whole, and does not count as using it.
 expect_status 0 "$KILN" store verify
-expect_text stdout '4 verified'
+expect_text stdout '5 verified'
 expect_status 0 "$KILN" store ls
 expect_text stdout ' 2020-01-01T00:00:00Z' ' 2021-01-01T00:00:00Z web'
 
-# A shared lock on a state is a build that uses it.
-flock -s "store/states/$old/.lock" "$KILN" store gc --all >stdout 2>stderr
+# A shared lock on a state or layer is a build that uses it.
+flock -s "store/states/$old/.lock" flock -s "store/layers/$layer/.lock" \
+    "$KILN" store gc --all >stdout 2>stderr
 expect_text stdout '3 removed'
-expect_text stderr '1 more would go'
-[ -e "store/states/$old" ] || fail "a state in use was removed"
+expect_text stderr '2 more would go'
+[ -e "store/states/$old" ] && [ -e "store/layers/$layer" ] || fail "what is in use was removed"
 expect_status 0 "$KILN" store gc --max 1TiB
 expect_text stdout '0 removed'
-[ -e "store/states/$old" ] || fail "removed though there is room"
+[ -e "store/states/$old" ] && [ -e "store/layers/$layer" ] || fail "removed though there is room"
 expect_status 0 "$KILN" store gc --max 1KiB --json
 python3 -c 'import json; e = json.load(open("stdout")); assert (e["event"], e["removed"], e["busy"]) \
-    == ("collected", 1, 0) and e["size"] > 0, e' || fail "$(cat stdout)"
-[ -z "$(ls store/states store/cores store/digests | grep -v :)" ] || fail "left: $(ls -R store)"
+    == ("collected", 2, 0) and e["size"] > 0, e' || fail "$(cat stdout)"
+[ -z "$(ls store/states store/layers store/cores store/digests | grep -v :)" ] || fail "left: $(ls -R store)"
 
-# Two states of one image stay, by last use; what is not kiln's stays too.
+# Two states of one image stay, by last use, and every layer; what is not kiln's stays too.
 echo mine >store/kvm
 echo mine >store/cores/notes
 for number in 1 2 3 4; do
     key=$("$put" store state $number "$([ $number = 4 ] && echo other || echo web)")
     touch -d "202$number-01-01" "store/states/$key/entry"
 done
+for number in 1 2 3; do
+    layer=$("$put" store layer $number)
+    touch -d "201$number-01-01" "store/layers/$layer/entry"
+done
 expect_status 0 "$KILN" store gc
 expect_text stdout '1 removed'
+[ "$(ls store/layers | wc -l)" -eq 3 ] || fail "layers are gone"
 [ ! -e "store/states/$old" ] && [ -e "store/states/$new" ] || fail "not the oldest: $(ls store/states)"
 [ -e store/kvm ] && [ -e store/cores/notes ] || fail "foreign files are gone"
 
@@ -70,12 +81,15 @@ damage()
 }
 damage "store/cores/$core" 50
 damage "store/states/$new/disk.raw" 524300
+damage "store/layers/$layer/layer.tar.zst" 5
 expect_status 1 "$KILN" store verify
-expect_text stdout "damaged cores $core: " "damaged states $new: 'disk.raw' "
-expect_text stderr '2 of 4 entries are damaged'
-[ ! -e "store/cores/$core" ] && [ ! -e "store/states/$new" ] || fail "damaged and still there"
+expect_text stdout "damaged cores $core: " "damaged states $new: 'disk.raw' " \
+    "damaged layers $layer: 'layer.tar.zst' "
+expect_text stderr '3 of 7 entries are damaged'
+[ ! -e "store/cores/$core" ] && [ ! -e "store/states/$new" ] && [ ! -e "store/layers/$layer" ] ||
+    fail "damaged and still there"
 expect_status 0 "$KILN" store verify
-expect_text stdout '2 verified'
+expect_text stdout '4 verified'
 core=$("$put" store piece cores 1 'a core image')
 damage "store/cores/$core" 0
 expect_status 1 "$KILN" store verify --json

@@ -519,7 +519,7 @@ forbidden()
     right_as_other # it is root's
     expect_text said 'no cache' 'belongs to user 0'
     rmdir other/store
-    for what in store store/states store/digests store/cores; do
+    for what in store store/states store/layers store/digests store/cores; do
         for mode in 0500 0000; do
             rm -rf other/store
             right_as_other

@@ -22,12 +22,15 @@
 
 #include <cmocka.h> /* last: it has a macro fail() */
 
-/* Of the states below: three blocks, the middle one a hole. */
+/* Of the entries below: three blocks, the middle one a hole. */
 #define DISK_SIZE (2ULL * BLOCK_SIZE + 1000)
 
+/* A store, and the kind of entries that the test is about. */
 struct place {
     char dir[32];
     struct store *store;
+    enum store_kind kind;
+    const char *first, *second; /* files of an entry: the first of states is a disk */
 };
 
 static int set_up(void **state)
@@ -35,12 +38,26 @@ static int set_up(void **state)
     struct place *place = xcalloc(1, sizeof(*place));
     struct error err = {0};
 
+    place->kind = STORE_STATES;
+    place->first = "disk.raw";
+    place->second = "tree";
     strcpy(place->dir, "/tmp/kiln-store-XXXXXX");
     assert_non_null(mkdtemp(place->dir));
     assert_int_equal(setenv("KILN_STORE", place->dir, 1), 0);
     assert_int_equal(store_open(&place->store, &err), 0);
     *state = place;
     return 0;
+}
+
+static int set_up_layers(void **state)
+{
+    int result = set_up(state);
+    struct place *place = *state;
+
+    place->kind = STORE_LAYERS;
+    place->first = "layer.tar.zst";
+    place->second = "about";
+    return result;
 }
 
 static int tear_down(void **state)
@@ -121,7 +138,7 @@ static void must_refuse(const char *path, const char *message)
 
 static void must_open_at(const char *path)
 {
-    static const char *const kinds[] = {"", "/cores", "/digests", "/states"};
+    static const char *const kinds[] = {"", "/cores", "/digests", "/layers", "/states"};
     SCOPED(store_freep) struct store *store = NULL;
     struct error err = {0};
 
@@ -389,9 +406,9 @@ static void a_file_from_the_future_is_never_at_rest(void **state)
         store_digest_put(place->store, fd, &st, st.st_ctim.tv_sec + 100, key_of(7), &err), 0);
 }
 
-/* ---- states ---- */
+/* ---- layers and states ---- */
 
-/* The disk of state NUMBER: data at both ends. What is wrong is for the caller to see. */
+/* The first file of entry NUMBER: data at both ends. What is wrong is for the caller to see. */
 static int write_disk(const char *path, unsigned number)
 {
     SCOPED_FD int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -406,10 +423,11 @@ static int write_disk(const char *path, unsigned number)
     return 0;
 }
 
-static int fill(const struct store_entry *entry, unsigned number, struct error *err)
+static int fill(const struct place *place, const struct store_entry *entry, unsigned number,
+                struct error *err)
 {
-    SCOPED_FREE char *disk = file_join(store_entry_path(entry), "disk.raw");
-    SCOPED_FREE char *tree = file_join(store_entry_path(entry), "tree");
+    SCOPED_FREE char *disk = file_join(store_entry_path(entry), place->first);
+    SCOPED_FREE char *tree = file_join(store_entry_path(entry), place->second);
     char text[32];
 
     (void)snprintf(text, sizeof(text), "tree %u", number);
@@ -417,19 +435,15 @@ static int fill(const struct store_entry *entry, unsigned number, struct error *
                                         : file_write(tree, text, strlen(text), err);
 }
 
-/* With PLANTED a digest that is wrong. */
-static int save_with(const struct store *store, unsigned number, const char *group, bool planted,
-                     struct error *err)
+static int save(const struct place *place, unsigned number, const char *group, struct error *err)
 {
-    SCOPED(blocks_freep) struct blocks *blocks = blocks_new(DISK_SIZE);
+    SCOPED(blocks_freep)
+    struct blocks *blocks = place->kind == STORE_STATES ? blocks_new(DISK_SIZE) : NULL;
     SCOPED(store_entry_freep) struct store_entry *entry = NULL;
-    const struct store_file files[] = {{"disk.raw", blocks}, {"tree", NULL}};
+    const struct store_file files[] = {{place->first, blocks}, {place->second, NULL}};
 
-    if (planted) {
-        blocks_set(blocks, 1, key_of(0));
-    }
-    if (store_begin(store, key_of(number), group, &entry, err) < 0 ||
-        fill(entry, number, err) < 0) {
+    if (store_begin(place->store, place->kind, key_of(number), group, &entry, err) < 0 ||
+        fill(place, entry, number, err) < 0) {
         return -1;
     }
     return store_commit(entry, files, COUNT(files), err);
@@ -439,21 +453,22 @@ static void must_save(const struct place *place, unsigned number, const char *gr
 {
     struct error err = {0};
 
-    if (save_with(place->store, number, group, false, &err) < 0) {
+    if (save(place, number, group, &err) < 0) {
         print_error("%s\n", err.message);
         assert_true(false);
     }
 }
 
-/* Whether FOUND is what state NUMBER was. */
-static bool is_right(const struct store_found *found, unsigned number)
+/* Whether FOUND is what entry NUMBER was. */
+static bool is_right(const struct place *place, const struct store_found *found, unsigned number)
 {
-    SCOPED(blocks_freep) struct blocks *blocks = store_found_blocks(found, "disk.raw");
+    SCOPED(blocks_freep) struct blocks *blocks = store_found_blocks(found, place->first);
     uint64_t disk_size = 0, tree_size = 0;
-    int disk = store_found_file(found, "disk.raw", &disk_size);
-    int tree = store_found_file(found, "tree", &tree_size);
+    int disk = store_found_file(found, place->first, &disk_size);
+    int tree = store_found_file(found, place->second, &tree_size);
     char data[32] = "", text[32];
-    bool right = disk >= 0 && tree >= 0 && disk_size == DISK_SIZE && blocks != NULL;
+    bool right = disk >= 0 && tree >= 0 && disk_size == DISK_SIZE &&
+                 (blocks != NULL) == (place->kind == STORE_STATES);
 
     (void)snprintf(text, sizeof(text), "tree %u", number);
     right = right && tree_size == strlen(text) && pread(tree, data, sizeof(data), 0) > 0 &&
@@ -461,7 +476,7 @@ static bool is_right(const struct store_found *found, unsigned number)
     for (uint64_t offset = 5000; right && offset < DISK_SIZE; offset += 2 * BLOCK_SIZE - 5000) {
         right = pread(disk, data, 1, (off_t)offset) == 1 && data[0] == (char)(number + 1);
     }
-    for (uint64_t i = 0; right && i < blocks_count(blocks); i++) {
+    for (uint64_t i = 0; right && blocks != NULL && i < blocks_count(blocks); i++) {
         right = blocks_known(blocks, i);
     }
     return right;
@@ -472,13 +487,13 @@ static int look(const struct place *place, unsigned number, bool verify)
 {
     SCOPED(store_releasep) struct store_found *found = NULL;
     struct error err = {0};
-    int result = store_find(place->store, key_of(number), verify, &found, &err);
+    int result = store_find(place->store, place->kind, key_of(number), verify, &found, &err);
 
     if (result < 0) {
         print_error("%s\n", err.message);
     }
     assert_true(result >= 0);
-    assert_true(result == 0 || is_right(found, number));
+    assert_true(result == 0 || is_right(place, found, number));
     return result;
 }
 
@@ -499,7 +514,7 @@ static void a_state_comes_back_as_it_was(void **state)
     assert_int_equal(entries(place, STORE_STATES), 1);
     assert_int_equal(stat(disk, &st), 0);
     assert_true((uint64_t)st.st_blocks * 512 < BLOCK_SIZE);
-    assert_int_equal(store_find(place->store, key_of(1), false, &found, &err), 1);
+    assert_int_equal(store_find(place->store, STORE_STATES, key_of(1), false, &found, &err), 1);
     blocks = store_found_blocks(found, "disk.raw");
     assert_int_equal(
         blocks_complete(fresh, store_found_file(found, "disk.raw", &size), disk, NULL, NULL, &err),
@@ -510,10 +525,57 @@ static void a_state_comes_back_as_it_was(void **state)
     assert_int_equal(store_found_file(found, "nothing", &size), -1);
 }
 
+static void a_layer_is_opened_by_its_path(void **state)
+{
+    const struct place *place = *state;
+    SCOPED_FREE char *expected = path_of(place, STORE_LAYERS, 1, "layer.tar.zst");
+    SCOPED(store_releasep) struct store_found *found = NULL;
+    SCOPED_FREE char *path = NULL;
+    struct error err = {0};
+    uint64_t size;
+
+    must_save(place, 1, NULL);
+    assert_int_equal(look(place, 1, false), 1);
+    assert_int_equal(look(place, 1, true), 1);
+    assert_int_equal(store_find(place->store, STORE_LAYERS, key_of(1), false, &found, &err), 1);
+    path = store_found_path(found, "layer.tar.zst");
+    assert_string_equal(path, expected);
+    assert_null(store_found_path(found, "disk.raw"));
+    assert_null(store_found_path(found, ENTRY_NAME));
+    assert_null(store_found_blocks(found, "layer.tar.zst"));
+    /* It stays there while it is in use, whatever the limits are. */
+    assert_int_equal(
+        store_collect(place->store, &(struct store_limits){0}, &(struct store_removed){0}, &err),
+        0);
+    store_drop(place->store, STORE_LAYERS, key_of(1));
+    assert_true(file_exists(path));
+    assert_true(store_found_file(found, "layer.tar.zst", &size) >= 0);
+    store_release(TAKE(found));
+    store_drop(place->store, STORE_LAYERS, key_of(1));
+    assert_false(file_exists(path));
+}
+
+/* The same key of another kind is another entry. */
+static void kinds_do_not_meet(void **state)
+{
+    const struct place *place = *state;
+    struct place other = *place;
+    SCOPED_FREE char *from = path_of(place, STORE_STATES, 1, NULL);
+    SCOPED_FREE char *to = path_of(place, STORE_LAYERS, 1, NULL);
+
+    other.kind = STORE_LAYERS;
+    must_save(place, 1, "web");
+    assert_int_equal(look(&other, 1, false), 0);
+    assert_int_equal(look(place, 1, false), 1);
+    assert_int_equal(rename(from, to), 0);
+    assert_int_equal(look(&other, 1, false), 0);
+    assert_false(file_exists(to));
+}
+
 static void of_two_with_one_key_the_first_stays(void **state)
 {
     const struct place *place = *state;
-    SCOPED_FREE char *path = path_of(place, STORE_STATES, 1, NULL);
+    SCOPED_FREE char *path = path_of(place, place->kind, 1, NULL);
     struct stat first, second;
 
     must_save(place, 1, "web");
@@ -521,7 +583,7 @@ static void of_two_with_one_key_the_first_stays(void **state)
     must_save(place, 1, "web");
     assert_int_equal(stat(path, &second), 0);
     assert_int_equal(first.st_ino, second.st_ino);
-    assert_int_equal(entries(place, STORE_STATES), 1);
+    assert_int_equal(entries(place, place->kind), 1);
     assert_int_equal(look(place, 1, true), 1);
 }
 
@@ -531,43 +593,63 @@ static void an_entry_that_is_not_committed_is_not_found(void **state)
     struct store_entry *entry = NULL;
     struct error err = {0};
 
-    assert_int_equal(store_begin(place->store, key_of(1), "web", &entry, &err), 0);
-    assert_int_equal(fill(entry, 1, &err), 0);
+    assert_int_equal(store_begin(place->store, place->kind, key_of(1), "web", &entry, &err), 0);
+    assert_int_equal(fill(place, entry, 1, &err), 0);
     assert_int_equal(look(place, 1, false), 0);
     /* Another one's sweep leaves it alone. */
     assert_int_equal(store_sweep(place->store, &err), 0);
-    assert_int_equal(entries(place, STORE_STATES), 1);
+    assert_int_equal(entries(place, place->kind), 1);
     store_entry_free(entry);
-    assert_int_equal(entries(place, STORE_STATES), 0);
-    assert_int_equal(store_begin(place->store, key_of(1), "a\nb", &entry, &err), -1);
+    assert_int_equal(entries(place, place->kind), 0);
+    assert_int_equal(store_begin(place->store, place->kind, key_of(1), "a\nb", &entry, &err), -1);
 }
 
-static void a_state_that_cannot_be_saved_leaves_nothing(void **state)
+static void what_a_killed_process_left_is_swept(void **state)
+{
+    const struct place *place = *state;
+    SCOPED_FREE char *left = path_of(place, place->kind, 2, NULL);
+    SCOPED_FREE char *path = xprintf("%s.partial-abc123", left);
+    SCOPED_FREE char *lock = file_join(path, PARTIAL_LOCK), *file = file_join(path, "tree");
+    struct error err = {0};
+
+    assert_int_equal(mkdir(path, 0700), 0);
+    must_write(lock, "");
+    must_write(file, "half");
+    must_save(place, 1, "web");
+    assert_int_equal(entries(place, place->kind), 1);
+    assert_int_equal(mkdir(path, 0700), 0);
+    must_write(lock, "");
+    assert_int_equal(store_sweep(place->store, &err), 0);
+    assert_int_equal(entries(place, place->kind), 1);
+    assert_int_equal(look(place, 1, true), 1);
+}
+
+static void an_entry_that_cannot_be_saved_leaves_nothing(void **state)
 {
     const struct place *place = *state;
     SCOPED_FREE char *disk = NULL;
     struct store_entry *entry = NULL;
-    const struct store_file files[] = {{"tree", NULL}};
+    const struct store_file files[] = {{place->second, NULL}};
     struct error err = {0};
 
     /* A file that is listed is not there. */
-    assert_int_equal(store_begin(place->store, key_of(1), "web", &entry, &err), 0);
+    assert_int_equal(store_begin(place->store, place->kind, key_of(1), "web", &entry, &err), 0);
     assert_int_equal(store_commit(entry, files, 1, &err), -1);
-    assert_non_null(strstr(err.message, "save the state: open '"));
+    assert_non_null(strstr(err.message, "save in the store: open '"));
     store_entry_free(entry);
-    assert_int_equal(entries(place, STORE_STATES), 0);
+    assert_int_equal(entries(place, place->kind), 0);
     fail_clear(&err);
     /* The record cannot be written. */
-    assert_int_equal(store_begin(place->store, key_of(1), "web", &entry, &err), 0);
-    assert_int_equal(fill(entry, 1, &err), 0);
+    assert_int_equal(store_begin(place->store, place->kind, key_of(1), "web", &entry, &err), 0);
+    assert_int_equal(fill(place, entry, 1, &err), 0);
     set_file_limit(10);
     assert_int_equal(store_commit(entry, files, 1, &err), -1);
     set_file_limit(RLIM_INFINITY);
     store_entry_free(entry);
-    assert_int_equal(entries(place, STORE_STATES), 0);
+    assert_int_equal(entries(place, place->kind), 0);
 }
 
-/* ---- damage of states ---- */
+/* ---- damage ---- */
 
 enum damage {
     CUT_DISK,
@@ -643,7 +725,7 @@ static void damage_tree(const char *tree, enum damage damage)
 
 static void damage_entry(const struct place *place, const char *entry, enum damage damage)
 {
-    SCOPED_FREE char *other = path_of(place, STORE_STATES, 2, ENTRY_NAME);
+    SCOPED_FREE char *other = path_of(place, place->kind, 2, ENTRY_NAME);
     struct stat st;
 
     assert_int_equal(stat(entry, &st), 0);
@@ -662,7 +744,7 @@ static void damage_entry(const struct place *place, const char *entry, enum dama
 
 static void damage_place(const struct place *place, enum damage damage)
 {
-    SCOPED_FREE char *path = path_of(place, STORE_STATES, 1, NULL);
+    SCOPED_FREE char *path = path_of(place, place->kind, 1, NULL);
     SCOPED_FREE char *lock = file_join(path, PARTIAL_LOCK);
     struct error err = {0};
 
@@ -679,11 +761,11 @@ static void damage_place(const struct place *place, enum damage damage)
     }
 }
 
-static void a_damaged_state_is_not_there(void **state)
+static void a_damaged_entry_is_not_there(void **state)
 {
     const struct place *place = *state;
-    SCOPED_FREE char *path = path_of(place, STORE_STATES, 1, NULL);
-    SCOPED_FREE char *disk = file_join(path, "disk.raw"), *tree = file_join(path, "tree");
+    SCOPED_FREE char *path = path_of(place, place->kind, 1, NULL);
+    SCOPED_FREE char *disk = file_join(path, place->first), *tree = file_join(path, place->second);
     SCOPED_FREE char *entry = file_join(path, ENTRY_NAME);
 
     for (int damage = 0; damage < DAMAGES; damage++) {
@@ -702,43 +784,50 @@ static void a_damaged_state_is_not_there(void **state)
             print_error("damage %d\n", damage);
             assert_true(false);
         }
-        assert_int_equal(entries(place, STORE_STATES), 0);
+        assert_int_equal(entries(place, place->kind), 0);
     }
 }
 
-/* Bytes that changed without anything else doing so: the digests recorded are others. */
-static void bit_rot_is_found_by_verifying(void **state)
+/* Bytes that changed without anything else doing so: the recorded digest of file FILE is another.
+ */
+static void rot(const struct place *place, unsigned number, size_t file)
 {
-    const struct place *place = *state;
     SCOPED(record_done) struct record record = {0};
-    SCOPED_FREE char *entry = path_of(place, STORE_STATES, 2, ENTRY_NAME);
+    SCOPED_FREE char *entry = path_of(place, place->kind, number, ENTRY_NAME);
     SCOPED(buf_done) struct buf data = {0}, rotten = {0};
     struct error err = {0};
     char hex[HASH_HEX_MAX];
 
-    assert_int_equal(save_with(place->store, 1, "web", true, &err), 0);
-    assert_int_equal(look(place, 1, false), 1);
-    assert_int_equal(look(place, 1, true), 0);
-    assert_int_equal(entries(place, STORE_STATES), 0);
-    /* The same for a plain file. */
-    must_save(place, 2, "web");
-    assert_int_equal(blob_read(AT_FDCWD, entry, STORE_STATES, hash_hex(key_of(2), hex), 1 << 20,
-                               &data, NULL, &err),
-                     0);
+    hash_hex(key_of(number), hex);
+    assert_int_equal(blob_read(AT_FDCWD, entry, place->kind, hex, 1 << 20, &data, NULL, &err), 0);
     assert_true(record_unpack(data.data, data.size, &record));
-    record.files[1].digest[0] ^= 1;
+    if (record.files[file].blocks != NULL) {
+        record.files[file].blocks[HASH_SIZE] ^= 1;
+    } else {
+        record.files[file].digest[0] ^= 1;
+    }
     record_pack(&record, &rotten);
-    assert_int_equal(blob_write(entry, STORE_STATES, hex, rotten.data, rotten.size, &err), 0);
-    assert_int_equal(look(place, 2, false), 1);
-    assert_int_equal(look(place, 2, true), 0);
-    assert_int_equal(entries(place, STORE_STATES), 0);
+    assert_int_equal(blob_write(entry, place->kind, hex, rotten.data, rotten.size, &err), 0);
 }
 
-static void after_a_boot_a_state_is_verified_once(void **state)
+static void bit_rot_is_found_by_verifying(void **state)
+{
+    const struct place *place = *state;
+
+    for (size_t file = 0; file < 2; file++) {
+        must_save(place, 1, "web");
+        rot(place, 1, file);
+        assert_int_equal(look(place, 1, false), 1);
+        assert_int_equal(look(place, 1, true), 0);
+        assert_int_equal(entries(place, place->kind), 0);
+    }
+}
+
+static void after_a_boot_an_entry_is_verified_once(void **state)
 {
     static const char *const boots[] = {"another boot\n", "", NULL};
     const struct place *place = *state;
-    SCOPED_FREE char *boot = path_of(place, STORE_STATES, 1, BOOT_NAME);
+    SCOPED_FREE char *boot = path_of(place, place->kind, 1, BOOT_NAME);
     SCOPED_FREE char *now = store_boot_id();
 
     for (size_t i = 0; i < COUNT(boots); i++) {
@@ -746,7 +835,10 @@ static void after_a_boot_a_state_is_verified_once(void **state)
         struct error err = {0};
 
         for (int rotten = 0; rotten < 2; rotten++) {
-            assert_int_equal(save_with(place->store, 1, "web", rotten != 0, &err), 0);
+            must_save(place, 1, "web");
+            if (rotten != 0) {
+                rot(place, 1, 0);
+            }
             assert_int_equal(unlink(boot), 0);
             if (boots[i] != NULL) {
                 must_write(boot, boots[i]);
@@ -796,6 +888,34 @@ static uint64_t total(const struct place *place)
     return size;
 }
 
+/* Each is as dear as the step that made it. */
+static void layers_are_kept_until_the_room_is_gone(void **state)
+{
+    const struct place *place = *state;
+    struct place states = *place;
+    struct store_limits limits = {.states_per_group = 0};
+    struct store_removed removed;
+    struct error err = {0};
+
+    states.kind = STORE_STATES;
+    for (unsigned i = 1; i <= 4; i++) {
+        must_save(place, i, NULL);
+    }
+    must_save(&states, 5, "web");
+    assert_int_equal(look(place, 1, false), 1); /* so 2 was used the longest ago */
+    limits.max_bytes = total(place);
+    assert_int_equal(store_collect(place->store, &limits, &removed, &err), 0);
+    assert_int_equal(removed.count, 1); /* the state */
+    assert_int_equal(entries(place, STORE_STATES), 0);
+    assert_int_equal(entries(place, STORE_LAYERS), 4);
+    limits.max_bytes = total(place) - 1;
+    assert_int_equal(store_collect(place->store, &limits, &removed, &err), 0);
+    assert_int_equal(removed.count, 1);
+    assert_int_equal(look(place, 2, false), 0);
+    assert_int_equal(look(place, 1, false), 1);
+    assert_int_equal(entries(place, STORE_LAYERS), 3);
+}
+
 static void what_is_above_the_size_goes_by_last_use(void **state)
 {
     const struct place *place = *state;
@@ -828,7 +948,7 @@ static void what_is_above_the_size_goes_by_last_use(void **state)
     assert_int_equal(total(place), 0);
 }
 
-static void a_state_in_use_stays(void **state)
+static void an_entry_in_use_stays(void **state)
 {
     const struct place *place = *state;
     struct store_found *found = NULL;
@@ -837,7 +957,7 @@ static void a_state_in_use_stays(void **state)
 
     must_save(place, 1, "web");
     must_save(place, 2, "web");
-    assert_int_equal(store_find(place->store, key_of(1), false, &found, &err), 1);
+    assert_int_equal(store_find(place->store, place->kind, key_of(1), false, &found, &err), 1);
     assert_int_equal(store_collect(place->store, &(struct store_limits){0}, &removed, &err), 0);
     assert_int_equal(removed.count, 1);
     assert_int_equal(removed.busy, 1);
@@ -849,10 +969,10 @@ static void a_state_in_use_stays(void **state)
 }
 
 /* Somebody who has the lock alone and does not let go must not hang a build. */
-static void a_state_that_stays_locked_is_not_there(void **state)
+static void an_entry_that_stays_locked_is_not_there(void **state)
 {
     const struct place *place = *state;
-    SCOPED_FREE char *lock = path_of(place, STORE_STATES, 1, PARTIAL_LOCK);
+    SCOPED_FREE char *lock = path_of(place, place->kind, 1, PARTIAL_LOCK);
     SCOPED_FD int fd = -1;
 
     must_save(place, 1, "web");
@@ -866,6 +986,7 @@ static void a_state_that_stays_locked_is_not_there(void **state)
 static void only_names_of_its_own_are_listed_and_removed(void **state)
 {
     const struct place *place = *state;
+    struct place layers = *place;
     SCOPED_FREE char *kvm = file_join(place->dir, "kvm"), *core = file_join(place->dir, "cores/x");
     SCOPED(store_items_done) struct store_items items = {0};
     struct store_removed removed;
@@ -873,24 +994,28 @@ static void only_names_of_its_own_are_listed_and_removed(void **state)
 
     must_write(kvm, "kiln kvm 1\n");
     must_write(core, "x");
+    layers.kind = STORE_LAYERS;
     must_save(place, 1, "we\x1b[31mb");
+    must_save(&layers, 2, NULL);
     assert_int_equal(store_list(place->store, &items, &err), 0);
-    assert_int_equal(items.count, 1);
-    assert_int_equal(items.items[0].kind, STORE_STATES);
-    assert_string_equal(items.items[0].group, "we\x1b[31mb");
+    assert_int_equal(items.count, 2);
+    assert_int_equal(items.items[0].kind, STORE_LAYERS);
+    assert_null(items.items[0].group);
+    assert_int_equal(items.items[1].kind, STORE_STATES);
+    assert_string_equal(items.items[1].group, "we\x1b[31mb");
     assert_int_equal(store_collect(place->store, &(struct store_limits){0}, &removed, &err), 0);
-    assert_int_equal(removed.count, 1);
+    assert_int_equal(removed.count, 2);
     assert_true(file_exists(kvm));
     assert_true(file_exists(core));
 }
 
 /* ---- several processes ---- */
 
-/* What must be true whatever others did: no state is wrong, and nothing that can be swept is left.
+/* What must be true whatever others did: no entry is wrong, and nothing that can be swept is left.
  */
 static void must_be_sound(const struct place *place, unsigned keys)
 {
-    SCOPED_FREE char *path = file_join(place->dir, "states");
+    SCOPED_FREE char *path = file_join(place->dir, store_kind_name(place->kind));
     SCOPED_DIR DIR *dir = NULL;
     struct dirent *entry;
     struct error err = {0};
@@ -914,10 +1039,14 @@ static int work(const struct place *place, unsigned seed, unsigned rounds, unsig
         SCOPED(store_releasep) struct store_found *found = NULL;
         unsigned number = (seed * 7 + i) % keys;
         struct error err = {0};
-        int result = store_find(place->store, key_of(number), i % 2 == 0, &found, &err);
+        int result;
 
-        if (result < 0 || (result > 0 && !is_right(found, number)) ||
-            (result == 0 && save_with(place->store, number, "web", false, &err) < 0)) {
+        if (i % 3 == 2) {
+            store_drop(place->store, place->kind, key_of(number));
+        }
+        result = store_find(place->store, place->kind, key_of(number), i % 2 == 0, &found, &err);
+        if (result < 0 || (result > 0 && !is_right(place, found, number)) ||
+            (result == 0 && save(place, number, "web", &err) < 0)) {
             (void)fprintf(stderr, "round %u: %s\n", i, err.message);
             return 1;
         }
@@ -925,7 +1054,7 @@ static int work(const struct place *place, unsigned seed, unsigned rounds, unsig
     return 0;
 }
 
-static void several_at_once_never_see_a_wrong_state(void **state)
+static void several_at_once_never_see_a_wrong_entry(void **state)
 {
     enum { PROCESSES = 4, KEYS = 5 };
     const struct place *place = *state;
@@ -944,7 +1073,8 @@ static void several_at_once_never_see_a_wrong_state(void **state)
         assert_int_equal(status, 0);
     }
     must_be_sound(place, KEYS);
-    assert_in_range(entries(place, STORE_STATES), 1, STORE_STATES_PER_GROUP + 1);
+    assert_in_range(entries(place, place->kind), 1,
+                    place->kind == STORE_STATES ? STORE_STATES_PER_GROUP + 1 : KEYS);
 }
 
 static unsigned number_from(const char *variable, unsigned otherwise)
@@ -980,6 +1110,11 @@ static void killed_at_any_moment_it_leaves_nothing_wrong(void **state)
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define OF_LAYERS(name)                                                                            \
+    {                                                                                              \
+#name " (layers)", name, set_up_layers, tear_down, NULL                                    \
+    }
+#define OF_BOTH(name) TEST(name), OF_LAYERS(name)
 
 int main(void)
 {
@@ -994,19 +1129,23 @@ int main(void)
         TEST(digests_are_remembered_of_files_at_rest),
         TEST(a_file_from_the_future_is_never_at_rest),
         TEST(a_state_comes_back_as_it_was),
-        TEST(of_two_with_one_key_the_first_stays),
-        TEST(an_entry_that_is_not_committed_is_not_found),
-        TEST(a_state_that_cannot_be_saved_leaves_nothing),
-        TEST(a_damaged_state_is_not_there),
-        TEST(bit_rot_is_found_by_verifying),
-        TEST(after_a_boot_a_state_is_verified_once),
+        OF_LAYERS(a_layer_is_opened_by_its_path),
+        TEST(kinds_do_not_meet),
+        OF_BOTH(of_two_with_one_key_the_first_stays),
+        OF_BOTH(an_entry_that_is_not_committed_is_not_found),
+        OF_BOTH(what_a_killed_process_left_is_swept),
+        OF_BOTH(an_entry_that_cannot_be_saved_leaves_nothing),
+        OF_BOTH(a_damaged_entry_is_not_there),
+        OF_BOTH(bit_rot_is_found_by_verifying),
+        OF_BOTH(after_a_boot_an_entry_is_verified_once),
         TEST(two_states_of_a_group_are_kept),
+        OF_LAYERS(layers_are_kept_until_the_room_is_gone),
         TEST(what_is_above_the_size_goes_by_last_use),
-        TEST(a_state_in_use_stays),
-        TEST(a_state_that_stays_locked_is_not_there),
+        OF_BOTH(an_entry_in_use_stays),
+        OF_BOTH(an_entry_that_stays_locked_is_not_there),
         TEST(only_names_of_its_own_are_listed_and_removed),
-        TEST(several_at_once_never_see_a_wrong_state),
-        TEST(killed_at_any_moment_it_leaves_nothing_wrong),
+        OF_BOTH(several_at_once_never_see_a_wrong_entry),
+        OF_BOTH(killed_at_any_moment_it_leaves_nothing_wrong),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,9 +23,11 @@ DEBIAN_PACKAGES := build-essential pkg-config perl \
     uidmap uuid-runtime procps man-db time git faketime python3-yaml \
     $(if $(wildcard /boot/vmlinuz-*),,linux-image-cloud-$(HOST_ARCH))
 
-ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DKILN_VERSION='"$(VERSION)"' \
+COMMON_CFLAGS = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \
     -Ibuilder -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 \
-    -Wundef $(CLANG_FLAGS) -pthread $(if $(CI),-Werror) $(SAN_FLAGS) $(PACKAGE_CFLAGS) $(CFLAGS)
+    -Wundef $(CLANG_FLAGS) $(if $(CI),-Werror)
+ALL_CFLAGS = $(COMMON_CFLAGS) -DKILN_VERSION='"$(VERSION)"' -pthread $(SAN_FLAGS) \
+    $(PACKAGE_CFLAGS) $(CFLAGS)
 ALL_LIBS = $(PACKAGE_LIBS) -pthread $(LDFLAGS)
 # Messages are built from formats handed on; GCC sees through that, clang warns.
 CLANG_FLAGS = $(if $(findstring clang,$(CC)),-Wno-format-nonliteral)
@@ -33,7 +35,9 @@ SAN_FLAGS = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-fr
 PACKAGE_CFLAGS = $(eval PACKAGE_CFLAGS := $$(shell pkg-config --cflags $(PACKAGES)))$(PACKAGE_CFLAGS)
 PACKAGE_LIBS = $(eval PACKAGE_LIBS := $$(shell pkg-config --libs $(PACKAGES)))$(PACKAGE_LIBS)
 
-SOURCES := $(sort $(wildcard builder/*.c builder/*/*.c))
+# The runner is a program of its own; the rest is kiln.
+RUNNER_SOURCES := $(sort $(wildcard builder/runner/*.c))
+SOURCES := $(filter-out $(RUNNER_SOURCES),$(sort $(wildcard builder/*.c builder/*/*.c)))
 HEADERS := $(sort $(wildcard builder/*.h builder/*/*.h))
 OBJECTS := $(SOURCES:%.c=$(OUT)/obj/%.o)
 PARTS := $(filter-out $(OUT)/obj/builder/main.o,$(OBJECTS))
@@ -77,8 +81,17 @@ $(OUT)/obj/%.o: %.c Makefile
 	$(call say,CC  )
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+# Runs in the appliance, where there is no library to find. Never with sanitizers.
+$(OUT)/runner: $(RUNNER_SOURCES) $(HEADERS) Makefile
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(COMMON_CFLAGS) -O2 -static -o $@ $(RUNNER_SOURCES)
+
+$(OUT)/obj/builder/step/runner.o: ALL_CFLAGS += -DRUNNER_PATH='"$(OUT)/runner"'
+$(OUT)/obj/builder/step/runner.o: $(OUT)/runner
+
 # A cached state is for the very code that made it.
-CODE := $(shell cat $(SOURCES) $(HEADERS) | sha256sum | cut -c1-16)
+CODE := $(shell cat $(SOURCES) $(RUNNER_SOURCES) $(HEADERS) | sha256sum | cut -c1-16)
 $(OUT)/obj/builder/disk/state.o: ALL_CFLAGS += -DKILN_CODE='"$(CODE)"'
 $(OUT)/obj/builder/disk/state.o: $(SOURCES) $(HEADERS)
 
@@ -163,14 +176,15 @@ fuzz: fuzzers
 # --- lint ------------------------------------------------------------------------------------
 
 format:
-	clang-format -i $(SOURCES) $(HEADERS) $(wildcard tests/*/*.[ch])
+	clang-format -i $(SOURCES) $(RUNNER_SOURCES) $(HEADERS) $(wildcard tests/*/*.[ch])
 
 format-check:
-	@clang-format --dry-run -Werror $(SOURCES) $(HEADERS) $(wildcard tests/*/*.[ch])
+	@clang-format --dry-run -Werror $(SOURCES) $(RUNNER_SOURCES) $(HEADERS) $(wildcard tests/*/*.[ch])
 
 tidy:
-	clang-tidy --quiet $(SOURCES) -- -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \
-	    -DKILN_VERSION='"$(VERSION)"' -DKILN_CODE='""' -Ibuilder $(PACKAGE_CFLAGS)
+	clang-tidy --quiet $(SOURCES) $(RUNNER_SOURCES) -- -std=gnu11 -D_GNU_SOURCE \
+	    -D_FILE_OFFSET_BITS=64 -DKILN_VERSION='"$(VERSION)"' -DKILN_CODE='""' \
+	    -DRUNNER_PATH='""' -Ibuilder $(PACKAGE_CFLAGS)
 
 # Every header stands alone.
 check-headers:
@@ -199,6 +213,6 @@ install: all man
 	install -D -m 0644 $(OUT)/man/kiln-profile.5 $(DESTDIR)$(PREFIX)/share/man/man5/kiln-profile.5
 
 clean:
-	rm -rf $(OUT)/obj $(OUT)/unit $(OUT)/man $(OUT)/kiln $(OUT)/libkiln.a out/san out/fuzzed
+	rm -rf $(OUT)/obj $(OUT)/unit $(OUT)/man $(OUT)/kiln $(OUT)/libkiln.a $(OUT)/runner out/san out/fuzzed
 
 -include $(OBJECTS:.o=.d) $(UNITS:=.d)

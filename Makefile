@@ -52,7 +52,7 @@ Q := $(if $(V),,@)
 say = $(if $(V),,@echo '  $(1)  $@')
 
 .DELETE_ON_ERROR:
-.PHONY: all help deps demo base check test soak bench units san fuzz tidy format format-check \
+.PHONY: all help deps demo base base-11 base-12 base-13 check test soak bench units san fuzz tidy format format-check \
     check-headers check-layers man install clean
 
 all: $(OUT)/kiln
@@ -107,11 +107,12 @@ deps:
 	    $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
 	fi
 
-base: $(BASE)
-
 # Not made again when it is there: a base layer is an input, pinned by its digest.
-$(BASE):
-	layers/debian-12 $@
+base: $(BASE)
+base-11 base-12 base-13: base-%: out/layers/debian-%.tar.zst
+
+out/layers/debian-%.tar.zst:
+	layers/debian-$* $@
 
 demo: deps
 	$(MAKE) $(JOBS) all

@@ -41,3 +41,25 @@ boot_one()
     "${boot[@]}" --disk "$disk" --format "$format" --firmware "$firmware" --timeout 400 \
         --expect "$kernel" --expect "$login" "${more[@]}"
 }
+
+# make_seed FILE NAME [USER-DATA-FILE]: a disk with instructions for cloud-init, which does nothing
+# without (not even the network); for boot.py's --second.
+make_seed()
+{
+    printf '#cloud-config\n' >seed.user-data
+    truncate -s 1M "$1"
+    mformat -i "$1" -v CIDATA ::
+    printf 'instance-id: %s\n' "$2" | mcopy -i "$1" - ::meta-data
+    mcopy -i "$1" "${3-seed.user-data}" ::user-data
+}
+
+# get_page DISK PORT/PATH FILE [BOOT.PY-OPTION...]: starts the raw disk DISK; FILE is what the machine
+# answers over HTTP.
+get_page()
+{
+    local disk=$1 page=$2 file=$3
+
+    shift 3
+    "${boot[@]}" --disk "$disk" --firmware bios --timeout 400 --expect "$login" \
+        --get "$page" --body "$file" "$@"
+}

@@ -15,11 +15,7 @@ expect_status 0 "$KILN" build "$TOP/profiles/demo.yaml" -o guestfs --engine gues
 cat stderr
 cp --sparse=always demo/disk.raw grown.raw
 truncate -s 6G grown.raw
-# cloud-init does nothing without instructions from somewhere; here, from a disk with this label.
-truncate -s 1M seed.img
-mformat -i seed.img -v CIDATA ::
-printf 'instance-id: grown\n' | mcopy -i seed.img - ::meta-data
-printf '#cloud-config\n' | mcopy -i seed.img - ::user-data
+make_seed seed.img grown
 (cd demo && sha256sum -c --quiet SHA256SUMS) || fail "SHA256SUMS does not hold"
 before=$(stat -c '%Y %s' demo/disk.raw demo/disk.qcow2 guestfs/disk.raw)
 

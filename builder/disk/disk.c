@@ -102,7 +102,8 @@ static const struct engine_ops *find_engine(enum engine_kind kind)
 
 static int create(const struct disk *disk, struct error *err)
 {
-    SCOPED_FD int fd = open(disk->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    int how = disk->reuse ? O_TRUNC : O_CREAT | O_EXCL;
+    SCOPED_FD int fd = open(disk->path, O_RDWR | O_CLOEXEC | how, 0666);
 
     if (fd < 0) {
         return fail_os(err, "create '%s'", disk->path);

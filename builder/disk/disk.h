@@ -26,6 +26,7 @@ struct disk {
     int64_t epoch;           /* the same */
     struct blocks *blocks;   /* of the whole disk: told which digests are known */
     const char *path;        /* of the file to write; must not exist */
+    bool reuse;              /* it does exist, others have it open, and it is written anew */
     const char *temporary;   /* directory for the engine */
     struct ui *ui;
     struct store *store; /* cached states and core images; NULL: none */

@@ -21,9 +21,20 @@ struct guest_drive {
     bool read_only;
 };
 
+/* A line between a program in the appliance and kiln: /dev/virtio-ports/NAME there. */
+struct guest_port {
+    const char *name; /* letters, digits, '.' and '-' */
+    const char *path; /* of a FIFO that is read already; with BOTH the beginning of two: PATH.out,
+                         which kiln reads, and PATH.in */
+    bool both;
+};
+
 struct guest_options {
     const struct guest_drive *drives;
     size_t drive_count;
+    const struct guest_port *ports;
+    size_t port_count;
+    unsigned memory_mib;   /* of the appliance; 0: libguestfs's default */
     const char *temporary; /* existing directory for the appliance's files; removed by the caller.
                               When its file system is nearly full the appliance is ended */
     unsigned kvm_limit_s;  /* 0: 60; $KILN_KVM_LIMIT (1 to 3600 seconds) overrides it. Counted from

@@ -311,6 +311,51 @@ static int add_drives(struct launch *launch, const struct guest_options *options
     return 0;
 }
 
+/* qemu's options are lists with commas: one in a value is written twice. */
+static char *qemu_value(const char *text)
+{
+    struct buf value = {0};
+
+    buf_puts(&value, "");
+    for (; *text != '\0'; text++) {
+        buf_puts(&value, *text == ',' ? ",," : (char[]){*text, '\0'});
+    }
+    return buf_take(&value);
+}
+
+/* On the bus that libguestfs has for its own line to the daemon. */
+static int add_port(struct launch *launch, const struct guest_port *port, size_t number)
+{
+    SCOPED_FREE char *path = qemu_value(port->path);
+    SCOPED_FREE char *line =
+        xprintf("%s,id=kiln%zu,path=%s", port->both ? "pipe" : "file", number, path);
+    SCOPED_FREE char *device =
+        xprintf("virtserialport,chardev=kiln%zu,name=%s", number, port->name);
+
+    return guestfs_config(launch->handle, "-chardev", line) < 0 ||
+                   guestfs_config(launch->handle, "-device", device) < 0
+               ? -1
+               : 0;
+}
+
+static int add_ports(struct launch *launch, const struct guest_options *options)
+{
+    for (size_t i = 0; i < options->port_count; i++) {
+        if (add_port(launch, &options->ports[i], i) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* A user who gives the appliance more has a reason. */
+static int set_memory(guestfs_h *handle, unsigned memory_mib)
+{
+    int standard = guestfs_get_memsize(handle);
+
+    return (int)memory_mib > standard ? guestfs_set_memsize(handle, (int)memory_mib) : 0;
+}
+
 /* Its own process group keeps a terminal's Ctrl-C from qemu: kiln ends it, in order. */
 static int configure(struct launch *launch, const struct launch_request *request)
 {
@@ -320,7 +365,8 @@ static int configure(struct launch *launch, const struct launch_request *request
     if (parse_environment(launch) < 0 ||
         (request->direct && guestfs_set_backend(handle, "direct") < 0) ||
         (request->emulate && guestfs_set_backend_setting(handle, "force_tcg", "1") < 0) ||
-        guestfs_set_smp(handle, processors()) < 0 || guestfs_set_pgroup(handle, 1) < 0 ||
+        guestfs_set_smp(handle, processors()) < 0 ||
+        set_memory(handle, request->options->memory_mib) < 0 || guestfs_set_pgroup(handle, 1) < 0 ||
         guestfs_set_network(handle, 0) < 0 || guestfs_set_identifier(handle, "kiln") < 0) {
         return -1;
     }
@@ -329,7 +375,7 @@ static int configure(struct launch *launch, const struct launch_request *request
         guestfs_set_tmpdir(handle, temporary) < 0) {
         return -1;
     }
-    return add_drives(launch, request->options);
+    return add_drives(launch, request->options) < 0 ? -1 : add_ports(launch, request->options);
 }
 
 /* --- the thread --- */

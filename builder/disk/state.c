@@ -15,6 +15,7 @@
 #include "base/pack.h"
 #include "base/stop.h"
 #include "base/text.h"
+#include "layer/learn.h"
 #include "store/store.h"
 
 #define STATE_FORMAT "kiln state 1"
@@ -143,34 +144,13 @@ void state_free(struct state *state)
 
 /* --- starting from one ------------------------------------------------------------------- */
 
-/* Of the file at PATH, read now, and remembered: 1, or 0 when it cannot be had. */
-static int digest_now(const struct state *state, const char *path, uint8_t ret[HASH_SIZE],
-                      uint64_t *ret_size, struct error *err)
+/* Of the archive at PATH: 1, or 0 when it cannot be had, of which the build will say more. */
+static int read_now(const struct state *state, const char *path, uint8_t ret[HASH_SIZE],
+                    uint64_t *ret_size, struct error *err)
 {
-    SCOPED_FD int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    struct error problem = {0}, ignored = {0};
-    int64_t began_s = (int64_t)time(NULL);
-    struct stat st;
+    struct error problem = {0};
 
-    if (fd < 0 || fstat(fd, &st) < 0 || file_hash(fd, path, ret, &problem) < 0) {
-        return stop_check(err);
-    }
-    (void)store_digest_put(state->disk->store, fd, &st, began_s, ret, &ignored);
-    *ret_size = (uint64_t)st.st_size;
-    return 1;
-}
-
-/* The same as it is remembered, which needs no reading. */
-static int digest_before(const struct state *state, const char *path, uint8_t ret[HASH_SIZE],
-                         uint64_t *ret_size)
-{
-    struct stat st;
-
-    if (stat(path, &st) < 0 || !store_digest_get(state->disk->store, &st, ret)) {
-        return 0;
-    }
-    *ret_size = (uint64_t)st.st_size;
-    return 1;
+    return learn_now(state->disk->store, path, ret, ret_size, &problem) < 0 ? stop_check(err) : 1;
 }
 
 /* The digest of a layer without unpacking an archive: 1, or 0 when only that would tell. */
@@ -185,8 +165,8 @@ static int learn(const struct state *state, struct layer *layer, struct error *e
     if (path == NULL) {
         return layer_learn(layer, err);
     }
-    known = state->disk->verify_cache ? digest_now(state, path, digest, &size, err)
-                                      : digest_before(state, path, digest, &size);
+    known = state->disk->verify_cache ? read_now(state, path, digest, &size, err)
+                                      : learn_before(state->disk->store, path, digest, &size);
     /* Other than what the profile pins: the build will read it and say so. */
     return known <= 0 ? known : layer_assume(layer, digest, size, &mismatch) == 0;
 }

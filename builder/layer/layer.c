@@ -17,10 +17,6 @@ int layer_open(const struct profile_layer *spec, enum architecture architecture,
 {
     int image;
 
-    if (profile_is_step(spec)) {
-        return fail(err, FAIL_USAGE, "layer '%s': packages and scripts are not supported yet",
-                    spec->name);
-    }
     if (spec->kind == LAYER_DIRECTORY) {
         return layer_new_directory(spec, ret, err);
     }
@@ -78,6 +74,11 @@ bool layer_untimed(const struct layer *layer)
 bool layer_is_step(const struct layer *layer)
 {
     return profile_is_step(layer->spec);
+}
+
+bool layer_is_known(const struct layer *layer)
+{
+    return layer->settled || layer->ops->digest == DIGEST_KNOWN;
 }
 
 void layer_digest(const struct layer *layer, uint8_t ret_digest[HASH_SIZE], uint64_t *ret_size)

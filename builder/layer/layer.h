@@ -53,12 +53,22 @@ bool layer_untimed(const struct layer *layer);
 bool layer_is_step(const struct layer *layer);
 
 /*
- * Gives a step its content: the tar.zst at PATH (copied), which is there as long as the layer is
- * read. DIGEST and SIZE are those of its uncompressed bytes; a reading that finds others is
- * FAIL_MISMATCH. What was captured before is replaced.
+ * Gives a step the content that was captured under KEY: the tar.zst at PATH (copied), whose
+ * uncompressed bytes digest to DIGEST and are SIZE bytes long, which is what layer_digest says of
+ * it. Reading verifies it: FAIL_MISMATCH. With PATH NULL it is known, and cannot be read.
  */
-void layer_capture(struct layer *layer, const char *path, const uint8_t digest[HASH_SIZE],
-                   uint64_t size);
+void layer_capture(struct layer *layer, const uint8_t key[HASH_SIZE], const char *path,
+                   const uint8_t digest[HASH_SIZE], uint64_t size);
+
+/* The key of a step, zeros before it has one; NULL for any other layer. Borrowed. */
+const uint8_t *layer_step_key(const struct layer *layer);
+
+/* True once layer_digest is valid. */
+bool layer_is_known(const struct layer *layer);
+
+/* Reads the captured layer at PATH for the digest and size of its uncompressed bytes. */
+int layer_measure(const char *path, uint8_t ret_digest[HASH_SIZE], uint64_t *ret_size,
+                  struct error *err);
 
 /*
  * The digest and size in bytes of what was read: of an archive file or OCI manifest as it lies

@@ -12,7 +12,8 @@
 
 struct captured {
     struct layer layer;
-    char *path; /* NULL: not captured yet */
+    uint8_t key[HASH_SIZE];
+    char *path; /* NULL: not captured yet, or not at hand */
 };
 
 static int was_read(void *data, const struct archive_sum *sum, struct error *err)
@@ -79,18 +80,61 @@ struct layer *layer_new_captured(const struct profile_layer *spec)
     return &captured->layer;
 }
 
-void layer_capture(struct layer *layer, const char *path, const uint8_t digest[HASH_SIZE],
-                   uint64_t size)
+void layer_capture(struct layer *layer, const uint8_t key[HASH_SIZE], const char *path,
+                   const uint8_t digest[HASH_SIZE], uint64_t size)
 {
     struct captured *captured = (struct captured *)layer;
     struct stat st;
 
     assert(layer_is_step(layer));
     free(captured->path);
-    captured->path = xstrdup(path);
+    captured->path = path != NULL ? xstrdup(path) : NULL;
+    memcpy(captured->key, key, HASH_SIZE);
     memcpy(layer->digest, digest, HASH_SIZE);
     layer->digest_size = size;
     layer->settled = true;
     /* What is wrong with the file is said when it is read. */
-    layer->size_hint = stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+    layer->size_hint = path != NULL && stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+const uint8_t *layer_step_key(const struct layer *layer)
+{
+    return layer_is_step(layer) ? ((const struct captured *)layer)->key : NULL;
+}
+
+static int was_measured(void *data, const struct archive_sum *sum, struct error *err)
+{
+    struct layer *layer = data;
+
+    (void)err;
+    memcpy(layer->digest, sum->content, HASH_SIZE);
+    layer->digest_size = sum->content_size;
+    return 0;
+}
+
+int layer_measure(const char *path, uint8_t ret_digest[HASH_SIZE], uint64_t *ret_size,
+                  struct error *err)
+{
+    const struct profile_layer spec = {.kind = LAYER_RUN, .name = (char *)path};
+    struct layer layer = {.ops = &run_ops, .spec = &spec, .parts = 1};
+    struct archive_input input = {.label = xprintf("layer '%s'", path),
+                                  .finish = was_measured,
+                                  .data = &layer,
+                                  .whole_file = true,
+                                  .hash_content = true};
+    SCOPED(reader_freep) struct reader *reader = NULL;
+    struct entry entry;
+    int more;
+
+    if (layer_open_file(input.label, AT_FDCWD, path, &input.fd, &input.size, err) < 0) {
+        free(input.label);
+        return -1;
+    }
+    if (archive_reader_open(&layer, &input, &reader, err) < 0) {
+        return -1;
+    }
+    while ((more = reader_next(reader, &entry, err)) > 0) {
+    }
+    layer_digest(&layer, ret_digest, ret_size);
+    return more;
 }

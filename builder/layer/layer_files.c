@@ -1,10 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files written in the profile itself, in the order of their paths. */
+/*
+ * Files written in the profile itself, in the order of their paths. What kiln gives a step is one
+ * of these layers too; its files may have their content in files of the host.
+ */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
+#include "base/stop.h"
 #include "layer/layer_internal.h"
+
+#define STEP (256u << 10)
 
 struct files_reader {
     struct reader reader;
@@ -12,6 +21,9 @@ struct files_reader {
     size_t at;
     struct buf path;
     bool data_left, ended;
+    int source; /* open for the file at hand when that has one, else -1 */
+    uint64_t left;
+    char *buffer;
     uint64_t position;
     struct normal *normal;
 };
@@ -23,6 +35,8 @@ static void files_reader_free(struct reader *base)
     free(reader->sorted);
     buf_done(&reader->path);
     normal_free(reader->normal);
+    scope_fd(&reader->source);
+    free(reader->buffer);
     free(reader);
 }
 
@@ -75,25 +89,92 @@ static void describe(const struct profile_file *file, struct entry *entry)
     }
 }
 
+/* A piece of the host's file: 1, or 0 at its end. */
+static int read_source(struct files_reader *reader, size_t *ret_size, struct error *err)
+{
+    const char *name = reader->reader.layer->spec->name;
+    const char *path = reader->sorted[reader->at - 1]->source;
+    ssize_t got;
+
+    do {
+        got = read(reader->source, reader->buffer, STEP);
+    } while (got < 0 && errno == EINTR);
+    if (got < 0) {
+        return fail_os(err, "layer '%s': read '%s'", name, path);
+    }
+    if ((uint64_t)got > reader->left || (got == 0 && reader->left != 0)) {
+        return fail(err, FAIL_MISMATCH, "layer '%s': '%s': changed while it was being read", name,
+                    path);
+    }
+    *ret_size = (size_t)got;
+    return got != 0;
+}
+
+static int next_piece(struct files_reader *reader, const void **ret_data, size_t *ret_size,
+                      uint64_t *ret_offset, struct error *err)
+{
+    const struct profile_file *file = reader->sorted[reader->at - 1];
+
+    if (file->source != NULL) {
+        *ret_data = reader->buffer;
+        *ret_offset = file->content_size - reader->left;
+        return read_source(reader, ret_size, err);
+    }
+    *ret_data = file->content;
+    *ret_size = file->content_size;
+    *ret_offset = 0;
+    return reader->left != 0;
+}
+
 static int files_data(struct reader *base, const void **ret_data, size_t *ret_size,
                       uint64_t *ret_offset, struct error *err)
 {
     struct files_reader *reader = (struct files_reader *)base;
-    const struct profile_file *file;
+    int more = 0;
 
-    if (!reader->data_left) {
-        return 0;
+    if (reader->data_left) {
+        more = next_piece(reader, ret_data, ret_size, ret_offset, err);
     }
-    reader->data_left = false;
-    file = reader->sorted[reader->at - 1];
-    if (normal_data(reader->normal, file->content, file->content_size, err) < 0) {
+    if (more <= 0) {
+        reader->data_left = false;
+        return more;
+    }
+    if (normal_data(reader->normal, *ret_data, *ret_size, err) < 0 || stop_check(err) < 0) {
         return -1;
     }
-    reader->position += file->content_size;
-    *ret_data = file->content;
-    *ret_size = file->content_size;
-    *ret_offset = 0;
+    reader->position += *ret_size;
+    reader->left -= *ret_size;
     return 1;
+}
+
+static int drain(struct reader *base, struct error *err)
+{
+    const void *data;
+    size_t size;
+    uint64_t offset;
+    int more;
+
+    while ((more = files_data(base, &data, &size, &offset, err)) > 0) {
+    }
+    return more;
+}
+
+static int open_source(struct files_reader *reader, const struct profile_file *file,
+                       struct error *err)
+{
+    SCOPED_FREE char *what = xprintf("layer '%s'", reader->reader.layer->spec->name);
+    uint64_t size;
+
+    scope_fd(&reader->source);
+    reader->source = -1;
+    if (layer_open_file(what, AT_FDCWD, file->source, &reader->source, &size, err) < 0) {
+        return -1;
+    }
+    if (size != file->content_size) {
+        return fail(err, FAIL_MISMATCH, "%s: '%s': changed while it was being read", what,
+                    file->source);
+    }
+    return 0;
 }
 
 static int files_next(struct reader *base, struct entry *ret, struct error *err)
@@ -101,14 +182,11 @@ static int files_next(struct reader *base, struct entry *ret, struct error *err)
     struct files_reader *reader = (struct files_reader *)base;
     const struct profile_file *file;
     struct entry entry = {0};
-    const void *data;
-    size_t size;
-    uint64_t offset;
 
     if (reader->ended) {
         return 0;
     }
-    if (files_data(base, &data, &size, &offset, err) < 0) {
+    if (drain(base, err) < 0) {
         return -1;
     }
     if (reader->at == base->layer->spec->file_count) {
@@ -120,6 +198,10 @@ static int files_next(struct reader *base, struct entry *ret, struct error *err)
     entry.path = reader->path.data;
     describe(file, &entry);
     reader->data_left = entry.type == ENTRY_FILE && entry.size != 0;
+    reader->left = entry.size;
+    if (file->source != NULL && open_source(reader, file, err) < 0) {
+        return -1;
+    }
     if (normal_entry(reader->normal, &entry, err) < 0) {
         return fail_while(err, "layer '%s'", base->layer->spec->name);
     }
@@ -148,6 +230,8 @@ static int open_part(struct layer *layer, unsigned part, struct reader **ret, st
     (void)err;
     reader->reader = (struct reader){&files_reader_ops, layer};
     reader->normal = normal_new();
+    reader->source = -1;
+    reader->buffer = xmalloc(STEP);
     reader->sorted = xcalloc(spec->file_count, sizeof(const struct profile_file *));
     for (size_t i = 0; i < spec->file_count; i++) {
         reader->sorted[i] = &spec->files[i];

@@ -32,7 +32,7 @@ void stack_free(struct stack *stack)
     if (stack == NULL) {
         return;
     }
-    for (size_t i = 0; i < stack->layer_count; i++) {
+    for (size_t i = 0; i < stack->layer_count && !stack->borrowed; i++) {
         layer_free(stack->layers[i]);
     }
     free(stack->layers);
@@ -48,6 +48,17 @@ uint64_t stack_size(const struct stack *stack)
         size += layer_size_hint(stack->layers[i]);
     }
     return size;
+}
+
+struct stack *stack_below(const struct stack *stack, size_t count)
+{
+    struct stack *below = xcalloc(1, sizeof(*below));
+
+    below->layers = xmemdup(stack->layers, count * sizeof(struct layer *));
+    below->layer_count = count;
+    below->borrowed = true;
+    below->tree = tree_new(NULL);
+    return below;
 }
 
 const char *stack_owner(const struct stack *stack, const struct inode *inode)

@@ -22,6 +22,7 @@
 struct stack {
     struct layer **layers;
     size_t layer_count;
+    bool borrowed;       /* the layers are another stack's */
     unsigned parts;      /* over all layers, after stack_scan */
     size_t done;         /* layers that are in the tree */
     uint64_t kept_bytes; /* of the files that are kept in memory */
@@ -43,6 +44,12 @@ SCOPE_DEFINE(stack, stack_free)
 
 /* Bytes of all sources as far as known, for progress; more once steps are captured. */
 uint64_t stack_size(const struct stack *stack);
+
+/*
+ * A stack of the first COUNT layers of STACK, which it borrows; nothing of them was read, and while
+ * it is there nothing may be read through STACK.
+ */
+struct stack *stack_below(const struct stack *stack, size_t count);
 
 /*
  * Who writes the data while it is read for the first time. Every member must be there.

@@ -50,6 +50,7 @@ struct profile_file {
     bool directory;
     char *content; /* owned; NULL unless a regular file */
     size_t content_size;
+    char *source;  /* of content that is a file of the host, its path: kiln's own use only */
     char *symlink; /* target; NULL unless a symbolic link */
     struct attributes attributes;
 };

@@ -18,10 +18,13 @@
 #include "disk/disk.h"
 #include "disk/plan.h"
 #include "export/export.h"
+#include "layer/learn.h"
 #include "layer/stack.h"
 #include "lock/change.h"
 #include "lock/lock.h"
 #include "profile/profile.h"
+#include "step/shell.h"
+#include "step/steps.h"
 #include "store/store.h"
 
 /* What has been found out so far, stage by stage. */
@@ -29,9 +32,11 @@ struct work {
     const struct build_options *options;
     struct ui *ui;
     struct profile *profile;
-    struct lock *lock; /* NULL: there is none */
+    struct lock *lock;   /* what the build must be; NULL: there is none */
+    struct lock *before; /* what 'kiln lock' found; NULL: nothing */
     struct plan *plan;
     struct stack *stack;
+    struct steps *steps; /* NULL: the profile has none */
     struct boot *boot;
     int64_t epoch;
     const char *epoch_source;
@@ -44,6 +49,7 @@ struct work {
     struct writing *writing;
     char *engine_detail;
     uint8_t disk_digest[HASH_SIZE];
+    bool keeps_logs; /* of steps, in the bundle */
 };
 
 static void work_done(struct work *work)
@@ -56,8 +62,10 @@ static void work_done(struct work *work)
     free(work->engine_detail);
     boot_free(work->boot);
     stack_free(work->stack);
+    steps_free(work->steps);
     plan_free(work->plan);
     lock_free(work->lock);
+    lock_free(work->before);
     profile_free(work->profile);
 }
 
@@ -187,16 +195,16 @@ static struct lock *make_lock(const struct work *work, const char *path)
         uint64_t size;
 
         layer_digest(layer, digest, &size);
-        lock_add(lock, layer_label(layer), layer_format(layer), digest, size, NULL);
+        lock_add(lock, layer_label(layer), layer_format(layer), digest, size,
+                 layer_step_key(layer));
     }
     return lock;
 }
 
 /* --- layers ------------------------------------------------------------------------------ */
 
-/* The lock's epoch, else the profile's, else SOURCE_DATE_EPOCH, else the newest time a layer
- * brought. */
-static int choose_epoch(struct work *work, struct error *err)
+/* The lock's epoch, else the profile's, else SOURCE_DATE_EPOCH: 1, or 0 when none says. */
+static int find_epoch(struct work *work, struct error *err)
 {
     const char *text = getenv("SOURCE_DATE_EPOCH");
     long long seconds;
@@ -205,18 +213,14 @@ static int choose_epoch(struct work *work, struct error *err)
     if (work->lock != NULL) {
         work->epoch = work->lock->epoch;
         work->epoch_source = "from the lock";
-        return 0;
+        return 1;
     }
     if (work->profile->has_epoch) {
         work->epoch = work->profile->epoch;
         work->epoch_source = "from the profile";
-        return 0;
+        return 1;
     }
     if (text == NULL) {
-        int64_t newest = tree_newest(work->stack->tree);
-
-        work->epoch = newest > 0 ? newest : 0;
-        work->epoch_source = "the newest time in the layers";
         return 0;
     }
     errno = 0;
@@ -226,7 +230,46 @@ static int choose_epoch(struct work *work, struct error *err)
     }
     work->epoch = seconds;
     work->epoch_source = "from SOURCE_DATE_EPOCH";
-    return 0;
+    return 1;
+}
+
+/* Else the newest time a layer brought. */
+static void take_newest(struct work *work, int64_t newest)
+{
+    work->epoch = newest > 0 ? newest : 0;
+    work->epoch_source = "the newest time in the layers";
+}
+
+static int choose_epoch(struct work *work, struct error *err)
+{
+    int found = work->steps != NULL ? 1 : find_epoch(work, err);
+
+    if (found == 0) {
+        take_newest(work, tree_newest(work->stack->tree));
+    }
+    return found < 0 ? -1 : 0;
+}
+
+/* Steps must know it before anything is read: their clock starts there. */
+static int choose_epoch_early(struct work *work, struct error *err)
+{
+    int found = find_epoch(work, err);
+    int64_t newest = -1;
+
+    for (size_t i = 0; i < work->stack->layer_count && found == 0; i++) {
+        struct layer *layer = work->stack->layers[i];
+        int64_t time = -1;
+
+        if (!layer_is_step(layer) && (learn_layer(work->store, layer, err) < 0 ||
+                                      learn_newest(work->store, layer, &time, err) < 0)) {
+            return -1;
+        }
+        newest = time > newest ? time : newest;
+    }
+    if (found == 0) {
+        take_newest(work, newest);
+    }
+    return found < 0 ? -1 : 0;
 }
 
 /* What was found, for a user who asked (-v). */
@@ -254,17 +297,17 @@ static void open_store(struct work *work)
 {
     struct error problem = {0};
 
-    if (store_open(&work->store, &problem) < 0) {
+    if (work->store == NULL && store_open(&work->store, &problem) < 0) {
         ui_note(work->ui, "no cache: %s", problem.message);
     }
-    work->disk.store = work->store;
-    work->disk.use_states = !work->options->no_cache;
-    work->disk.verify_cache = work->options->verify;
 }
 
 static int begin_disk(struct work *work, struct error *err)
 {
     open_store(work);
+    work->disk.store = work->store;
+    work->disk.use_states = !work->options->no_cache;
+    work->disk.verify_cache = work->options->verify;
     work->raw = bundle_file(work->bundle, "disk.raw");
     work->blocks = blocks_new(work->plan->size_bytes);
     work->disk.blocks = work->blocks;
@@ -274,14 +317,63 @@ static int begin_disk(struct work *work, struct error *err)
     return disk_begin(&work->disk, &work->writing, err);
 }
 
+/* A new epoch changes every file's time: the lock's stays as long as nothing brings new ones. */
+static void keep_epoch(struct work *work)
+{
+    SCOPED(lock_freep) struct lock *now = make_lock(work, "");
+
+    if (work->before != NULL && !work->profile->has_epoch &&
+        lock_same_archives(work->before, now)) {
+        work->epoch = work->before->epoch;
+    }
+}
+
+static bool is_complete(const struct work *work)
+{
+    return work->steps == NULL || steps_pending(work->steps) == work->stack->layer_count;
+}
+
+/* Opens the layers and gives steps their content; with LOOK none of them runs. */
+static int open_layers(struct work *work, bool look, struct error *err)
+{
+    const struct build_options *options = work->options;
+    SCOPED_FREE char *logs = work->bundle != NULL ? bundle_file(work->bundle, "logs") : NULL;
+
+    if (stack_open(work->profile, &work->stack, err) < 0) {
+        return -1;
+    }
+    if (!steps_needed(work->profile)) {
+        return 0;
+    }
+    open_store(work);
+    if (choose_epoch_early(work, err) < 0) {
+        return -1;
+    }
+    keep_epoch(work);
+    return steps_resolve(
+        &(struct steps_options){.profile = work->profile,
+                                .stack = work->stack,
+                                .lock = look && work->before != NULL ? work->before : work->lock,
+                                .epoch = work->epoch,
+                                .store = work->store,
+                                .verify = options->verify,
+                                .temporary =
+                                    work->bundle != NULL ? bundle_temporary(work->bundle) : NULL,
+                                .logs = work->keeps_logs ? logs : NULL,
+                                .layers_from = options->layers_from,
+                                .save_layers = options->save_layers,
+                                .refresh = options->refresh_steps,
+                                .look = look,
+                                .shell = options->debug_shell,
+                                .ui = work->ui},
+        &work->steps, err);
+}
+
 /* Reads all layers; WRITES: the disk is begun before, for an engine that writes meanwhile. */
 static int read_layers(struct work *work, bool writes, struct error *err)
 {
     const struct stack_taker *taker = NULL;
 
-    if (stack_open(work->profile, &work->stack, err) < 0) {
-        return -1;
-    }
     work->disk.profile = work->profile;
     work->disk.plan = work->plan;
     work->disk.stack = work->stack;
@@ -383,17 +475,25 @@ static void report_build(const struct work *work, const char *output)
                       work->profile->name, "disk_digest", hex));
 }
 
+static int check_terminal(const struct work *work, struct error *err)
+{
+    return work->options->debug_shell && !shell_possible()
+               ? fail(err, FAIL_USAGE, "--debug-shell needs a terminal for stdin and stderr")
+               : 0;
+}
+
 static int build(struct work *work, struct error *err)
 {
     SCOPED_FREE char *output = NULL;
 
-    if (read_profile(work, err) < 0 || read_lock(work, err) < 0) {
+    if (check_terminal(work, err) < 0 || read_profile(work, err) < 0 || read_lock(work, err) < 0) {
         return -1;
     }
     output = work->options->output != NULL ? xstrdup(work->options->output)
                                            : default_output(work->profile);
+    work->keeps_logs = true;
     if (bundle_begin(output, work->options->force, &work->bundle, err) < 0 ||
-        read_layers(work, true, err) < 0 ||
+        open_layers(work, false, err) < 0 || read_layers(work, true, err) < 0 ||
         disk_end(work->writing, &work->engine_detail, err) < 0 || write_formats(work, err) < 0 ||
         write_indexes(work, err) < 0 || bundle_commit(work->bundle, work->options->sync, err) < 0) {
         return -1;
@@ -442,6 +542,11 @@ static void print_layers(const struct work *work)
         char hex[HASH_HEX_MAX], text[TEXT_SIZE_MAX];
         uint64_t size;
 
+        if (!layer_is_known(layer)) {
+            ui_print(work->ui, "layer %-7zu %-10s %-10s %s: has to run\n", i + 1,
+                     layer_format(layer), "-", layer_label(layer));
+            continue;
+        }
         layer_digest(layer, digest, &size);
         ui_print(work->ui, "layer %-7zu %-10s %-10s %s sha256:%s\n", i + 1, layer_format(layer),
                  text_size(size, text), layer_label(layer), hash_hex(digest, hex));
@@ -461,30 +566,28 @@ static int add_bytes(void *data, struct node *node, struct error *err)
     return 0;
 }
 
-static json_t *plan_json(const struct work *work, uint64_t bytes, const char *boot)
+/* CONTENT: null where that depends on a step that has to run. */
+static json_t *plan_json(const struct work *work, json_t *content, const char *boot)
+{
+    char epoch[TEXT_TIME_MAX];
+    json_t *object =
+        json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:b, s:s, s:s, s:o, s:o, s:s?}", "event", "plan",
+                  "name", work->profile->name, "version", work->profile->version, "architecture",
+                  architecture_name(work->profile->architecture), "seed",
+                  ui_string(work->profile->seed), "epoch", text_time(work->epoch, epoch), "locked",
+                  work->lock != NULL, "engine", engine_name(work->disk.engine), "engine_reason",
+                  work->engine_reason, "disk", manifest_plan(work->plan), "layers",
+                  manifest_layers(work->stack->layers, work->stack->layer_count), "boot", boot);
+
+    json_object_update(object, content);
+    json_decref(content);
+    return object;
+}
+
+static void print_head(const struct work *work)
 {
     char epoch[TEXT_TIME_MAX];
 
-    return json_pack(
-        "{s:s, s:s, s:s, s:s, s:o, s:s, s:b, s:s, s:s, s:o, s:o, s:I, s:I, s:s}", "event", "plan",
-        "name", work->profile->name, "version", work->profile->version, "architecture",
-        architecture_name(work->profile->architecture), "seed", ui_string(work->profile->seed),
-        "epoch", text_time(work->epoch, epoch), "locked", work->lock != NULL, "engine",
-        engine_name(work->disk.engine), "engine_reason", work->engine_reason, "disk",
-        manifest_plan(work->plan), "layers",
-        manifest_layers(work->stack->layers, work->stack->layer_count), "paths",
-        (json_int_t)tree_paths(work->stack->tree), "bytes", (json_int_t)bytes, "boot", boot);
-}
-
-static int print_plan(const struct work *work, struct error *err)
-{
-    SCOPED_FREE char *boot = boot_describe(work->boot);
-    struct totals totals = {0};
-    char size[TEXT_SIZE_MAX], epoch[TEXT_TIME_MAX];
-
-    if (tree_walk(work->stack->tree, add_bytes, &totals, err) < 0) {
-        return -1;
-    }
     ui_print(work->ui, "image         %s %s, %s\n", work->profile->name, work->profile->version,
              architecture_name(work->profile->architecture));
     ui_print(work->ui, "seed          %s\n", work->profile->seed);
@@ -494,21 +597,56 @@ static int print_plan(const struct work *work, struct error *err)
              work->engine_reason);
     print_partitions(work);
     print_layers(work);
+}
+
+static int print_plan(const struct work *work, struct error *err)
+{
+    SCOPED_FREE char *boot = boot_describe(work->boot);
+    struct totals totals = {0};
+    char size[TEXT_SIZE_MAX];
+
+    if (tree_walk(work->stack->tree, add_bytes, &totals, err) < 0) {
+        return -1;
+    }
+    print_head(work);
     ui_print(work->ui, "content       %zu paths, %s\n", tree_paths(work->stack->tree),
              text_size(totals.bytes, size));
     ui_print(work->ui, "boot          %s%s%s\n", boot, work->boot->kernel != NULL ? ", /" : "",
              work->boot->kernel != NULL ? work->boot->kernel : "");
-    ui_json(work->ui, plan_json(work, totals.bytes, boot));
+    ui_json(work->ui,
+            plan_json(work,
+                      json_pack("{s:I, s:I}", "paths", (json_int_t)tree_paths(work->stack->tree),
+                                "bytes", (json_int_t)totals.bytes),
+                      boot));
     return 0;
+}
+
+/* A step has to run first; what it changes is not known before. */
+static void print_beginning(const struct work *work)
+{
+    print_head(work);
+    ui_print(work->ui, "content       known when step '%s' has run\n",
+             work->profile->layers[steps_pending(work->steps)].name);
+    ui_json(work->ui, plan_json(work, json_pack("{s:n, s:n}", "paths", "bytes"), NULL));
+}
+
+static int plan(struct work *work, struct error *err)
+{
+    if (read_profile(work, err) < 0 || read_lock(work, err) < 0 ||
+        open_layers(work, true, err) < 0) {
+        return -1;
+    }
+    if (!is_complete(work)) {
+        print_beginning(work);
+        return 0;
+    }
+    return read_layers(work, false, err) < 0 ? -1 : print_plan(work, err);
 }
 
 int pipeline_plan(const struct build_options *options, struct ui *ui, struct error *err)
 {
     struct work work = {.options = options, .ui = ui};
-    int result = read_profile(&work, err) < 0 || read_lock(&work, err) < 0 ||
-                         read_layers(&work, false, err) < 0
-                     ? -1
-                     : print_plan(&work, err);
+    int result = plan(&work, err);
 
     work_done(&work);
     return result;
@@ -516,34 +654,47 @@ int pipeline_plan(const struct build_options *options, struct ui *ui, struct err
 
 /* --- lock, the command ------------------------------------------------------------------- */
 
-static int lock_layers(struct work *work, bool check, struct error *err)
+/* A place for the disks of steps, beside the lock; it goes with the bundle that it never becomes.
+ */
+static int begin_workspace(struct work *work, const char *lock, struct error *err)
 {
-    SCOPED(lock_freep) struct lock *before = NULL, *now = NULL;
-    SCOPED_FREE char *path = lock_path(work->options->profile);
+    SCOPED_FREE char *path = xprintf("%s.work", lock);
 
-    if (read_profile(work, err) < 0 || lock_load(path, &before, err) < 0 ||
-        stack_open(work->profile, &work->stack, err) < 0) {
-        return -1;
-    }
+    return steps_needed(work->profile) ? bundle_begin(path, false, &work->bundle, err) : 0;
+}
+
+static int scan_layers(struct work *work, struct error *err)
+{
     ui_phase(work->ui, "reading layers", stack_size(work->stack));
     if (stack_scan(work->stack, NULL, NULL, show_progress, work->ui, err) < 0 ||
         choose_epoch(work, err) < 0) {
         return -1;
     }
     ui_phase_end(work->ui);
-    now = make_lock(work, path);
-    /* A new epoch changes every file's time: it stays as long as nothing brings new ones. */
-    if (before != NULL && !work->profile->has_epoch && lock_same_archives(before, now)) {
-        now->epoch = before->epoch;
-    }
-    return lock_update(before, now, check, work->ui, err);
+    return 0;
 }
 
-int pipeline_lock(const char *profile, bool check, struct ui *ui, struct error *err)
+static int lock_layers(struct work *work, bool check, struct error *err)
 {
-    struct build_options options = {.profile = profile};
-    struct work work = {.options = &options, .ui = ui};
-    int result = lock_layers(&work, check, err);
+    SCOPED(lock_freep) struct lock *now = NULL;
+    SCOPED_FREE char *path = lock_path(work->options->profile);
+
+    if (read_profile(work, err) < 0 || lock_load(path, &work->before, err) < 0 ||
+        (!check && begin_workspace(work, path, err) < 0) || open_layers(work, check, err) < 0 ||
+        (is_complete(work) && scan_layers(work, err) < 0)) {
+        return -1;
+    }
+    if (work->steps == NULL) {
+        keep_epoch(work);
+    }
+    now = make_lock(work, path);
+    return lock_update(work->before, now, check, work->ui, err);
+}
+
+int pipeline_lock(const struct build_options *options, bool check, struct ui *ui, struct error *err)
+{
+    struct work work = {.options = options, .ui = ui};
+    int result = check_terminal(&work, err) < 0 ? -1 : lock_layers(&work, check, err);
 
     work_done(&work);
     return result;

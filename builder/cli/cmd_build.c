@@ -4,7 +4,21 @@
 #include "cli/cmd.h"
 #include "pipeline.h"
 
-enum { OUTPUT, ENGINE, FORMATS, PLAN, FORCE, SYNC, NO_CACHE, VERIFY, LOCKED };
+enum {
+    OUTPUT,
+    ENGINE,
+    FORMATS,
+    PLAN,
+    FORCE,
+    SYNC,
+    NO_CACHE,
+    VERIFY,
+    LOCKED,
+    LAYERS_FROM,
+    SAVE_LAYERS,
+    REFRESH_STEPS,
+    DEBUG_SHELL,
+};
 
 static const struct option_row options[] = {
     [OUTPUT] = {'o', "output", "DIR", "the bundle's directory (default NAME-VERSION)"},
@@ -16,6 +30,10 @@ static const struct option_row options[] = {
     [NO_CACHE] = {0, "no-cache", NULL, "read every layer, and keep none of it for later builds"},
     [VERIFY] = {0, "verify", NULL, "digest what the cache has before using it"},
     [LOCKED] = {0, "locked", NULL, "only with a lock beside the profile"},
+    [LAYERS_FROM] = {0, "layers-from", "DIR", "take captured layers of steps from there"},
+    [SAVE_LAYERS] = {0, "save-layers", "DIR", "save the captured layers of steps there"},
+    [REFRESH_STEPS] = {0, "refresh-steps", NULL, "run all steps again"},
+    [DEBUG_SHELL] = {0, "debug-shell", NULL, "open a shell where a step fails"},
     {0, NULL, NULL, NULL},
 };
 
@@ -32,6 +50,10 @@ static int run(const struct invocation *invocation, struct error *err)
         .no_cache = values[NO_CACHE] != NULL,
         .verify = values[VERIFY] != NULL,
         .locked = values[LOCKED] != NULL,
+        .layers_from = values[LAYERS_FROM],
+        .save_layers = values[SAVE_LAYERS],
+        .refresh_steps = values[REFRESH_STEPS] != NULL,
+        .debug_shell = values[DEBUG_SHELL] != NULL,
     };
 
     return values[PLAN] != NULL ? pipeline_plan(&build, invocation->ui, err)

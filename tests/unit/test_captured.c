@@ -30,6 +30,8 @@ static int add_bytes(void *data, const void *bytes, size_t size, struct error *e
 }
 
 /* What a step left behind: an archive of one file (none: CONTENT is NULL), captured. */
+static const uint8_t capture_key[HASH_SIZE] = {1};
+
 struct capture {
     uint8_t digest[HASH_SIZE];
     uint64_t size;
@@ -164,7 +166,7 @@ static void a_captured_step_is_read_as_its_archive(void **state)
     uint64_t size;
 
     (void)state;
-    layer_capture(layer, path, capture.digest, capture.size);
+    layer_capture(layer, capture_key, path, capture.digest, capture.size);
     memset(path, 'x', strlen(path));
     assert_int_equal(layer_learn(layer, &err), 1);
     layer_doubt(layer); /* not what a cache remembers: it stays known */
@@ -188,7 +190,7 @@ static void a_step_that_changed_nothing_is_an_empty_archive(void **state)
     SCOPED(layer_freep) struct layer *layer = open_layer(&run);
 
     (void)state;
-    layer_capture(layer, "empty.tar.zst", capture.digest, capture.size);
+    layer_capture(layer, capture_key, "empty.tar.zst", capture.digest, capture.size);
     reads_as(layer, "");
 }
 
@@ -201,9 +203,9 @@ static void a_step_captured_again_is_the_new_one(void **state)
     uint64_t size;
 
     (void)state;
-    layer_capture(layer, "old.tar.zst", old.digest, old.size);
+    layer_capture(layer, capture_key, "old.tar.zst", old.digest, old.size);
     reads_as(layer, "etc \netc/made old\n");
-    layer_capture(layer, "new.tar.zst", new.digest, new.size);
+    layer_capture(layer, capture_key, "new.tar.zst", new.digest, new.size);
     reads_as(layer, "etc \netc/made new and longer\n");
     layer_digest(layer, digest, &size);
     assert_memory_equal(digest, new.digest, HASH_SIZE);
@@ -221,12 +223,12 @@ static void other_content_than_was_captured_is_a_mismatch(void **state)
     struct capture other;
 
     (void)state;
-    layer_capture(layer, "made.tar.zst", capture.digest, capture.size);
+    layer_capture(layer, capture_key, "made.tar.zst", capture.digest, capture.size);
     free(RUN("sh", "-c", "zstd -q -d made.tar.zst && rm made.tar.zst && zstd -q -19 made.tar"));
     reads_as(layer, "etc \netc/made content\n");
-    layer_capture(layer, "made.tar.zst", capture.digest, capture.size + 512);
+    layer_capture(layer, capture_key, "made.tar.zst", capture.digest, capture.size + 512);
     is_refused(layer, FAIL_MISMATCH, "layer 'setup.sh', uncompressed: has ");
-    layer_capture(layer, "made.tar.zst", capture.digest, capture.size);
+    layer_capture(layer, capture_key, "made.tar.zst", capture.digest, capture.size);
     other = make_capture("made", "c0ntent");
     message = xprintf("layer 'setup.sh', uncompressed: its SHA-256 is %s, not %s",
                       hash_hex(other.digest, a), hash_hex(capture.digest, b));
@@ -284,7 +286,7 @@ static void a_stack_takes_steps_like_archives(void **state)
              "&& tar -C root -cf base.tar ."));
     assert_int_equal(stack_open(&profile, &stack, &err), 0);
     before = stack_size(stack);
-    layer_capture(stack->layers[1], "made.tar.zst", capture.digest, capture.size);
+    layer_capture(stack->layers[1], capture_key, "made.tar.zst", capture.digest, capture.size);
     assert_int_equal(stat("made.tar.zst", &st), 0);
     assert_int_equal(stack_size(stack), before + (uint64_t)st.st_size);
     if (stack_scan(stack, NULL, NULL, NULL, NULL, &err) < 0) {

@@ -627,7 +627,6 @@ static void what_a_killed_process_left_is_swept(void **state)
 static void an_entry_that_cannot_be_saved_leaves_nothing(void **state)
 {
     const struct place *place = *state;
-    SCOPED_FREE char *disk = NULL;
     struct store_entry *entry = NULL;
     const struct store_file files[] = {{place->second, NULL}};
     struct error err = {0};

@@ -73,7 +73,8 @@ static struct layer *open_layer(const struct profile_layer *spec)
     return layer;
 }
 
-static const struct profile_layer run = {.kind = LAYER_RUN, .name = (char *)"setup.sh"};
+static const struct profile_layer run = {
+    .kind = LAYER_RUN, .name = (char *)"setup.sh", .path = (char *)"setup.sh"};
 
 /* Reads it all: a line for each entry, its path and its data. */
 static int read_all(struct layer *layer, struct buf *out, struct error *err)

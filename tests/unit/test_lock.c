@@ -87,7 +87,7 @@ static void add(struct lock *lock, const char *name, const char *format, int fil
     }
 #define SCRIPT(text)                                                                               \
     {                                                                                              \
-        .kind = LAYER_RUN, .name = (char *)(text)                                                  \
+        .kind = LAYER_RUN, .name = (char *)(text), .path = (char *)(text)                          \
     }
 #define FILES(text)                                                                                \
     {                                                                                              \
@@ -144,7 +144,7 @@ static void a_lock_is_read(void **state)
 }
 
 static const char with_steps[] =
-    HEAD "layers:\n" LAYER "  - {layer: debs, format: packages, step: " C64 ", sha256: " B64
+    HEAD "layers:\n" LAYER "  - {layer: packages, format: packages, step: " C64 ", sha256: " B64
          ", size: 5}\n"
          "  - layer: setup.sh\n    format: run\n\n    # inputs\n    sha256: " B64 "\n    step: " C64
          "\n    size: 6\n";
@@ -441,9 +441,10 @@ static void a_profile_that_differs_is_named(void **state)
 static void steps_agree_by_kind_and_label(void **state)
 {
     static const char locked[] =
-        HEAD "layers:\n  - {layer: packages, format: packages, sha256: " B64 ", size: 5}\n"
-             "  - {layer: setup.sh, format: run, sha256: " B64 ", size: 5}\n"
-             "  - {layer: run, format: run, sha256: " B64 ", size: 6}\n";
+        HEAD "layers:\n  - {layer: packages, format: packages, step: " C64 ", sha256: " B64
+             ", size: 5}\n"
+             "  - {layer: setup.sh, format: run, step: " C64 ", sha256: " B64 ", size: 5}\n"
+             "  - {layer: run, format: run, step: " C64 ", sha256: " B64 ", size: 6}\n";
     const struct profile same =
         PROFILE(STEP(LAYER_PACKAGES, "packages:4", NULL), STEP(LAYER_RUN, "setup.sh", "setup.sh"),
                 STEP(LAYER_RUN, "run:77", NULL));
@@ -512,10 +513,13 @@ static void a_layer_is_compared_whole(void **state)
 
 static void a_profile_with_steps_is_compared(void **state)
 {
-    struct profile profile = PROFILE(ARCHIVE("a.tar"), PACKAGES("debs"), SCRIPT("setup.sh"));
-    const struct profile swapped = PROFILE(ARCHIVE("a.tar"), SCRIPT("setup.sh"), PACKAGES("debs"));
-    const struct profile archive = PROFILE(ARCHIVE("a.tar"), ARCHIVE("debs"), SCRIPT("setup.sh"));
-    const struct profile script = PROFILE(SCRIPT("a.tar"), PACKAGES("debs"), SCRIPT("setup.sh"));
+    struct profile profile = PROFILE(ARCHIVE("a.tar"), PACKAGES("packages"), SCRIPT("setup.sh"));
+    const struct profile swapped =
+        PROFILE(ARCHIVE("a.tar"), SCRIPT("setup.sh"), PACKAGES("packages"));
+    const struct profile archive =
+        PROFILE(ARCHIVE("a.tar"), ARCHIVE("packages"), SCRIPT("setup.sh"));
+    const struct profile script =
+        PROFILE(SCRIPT("a.tar"), PACKAGES("packages"), SCRIPT("setup.sh"));
     SCOPED(lock_freep) struct lock *lock = parse(with_steps);
     struct error err = {0};
 
@@ -526,11 +530,11 @@ static void a_profile_with_steps_is_compared(void **state)
                    "web.lock:7:5: layer 3, run 'setup.sh' (sha256:" B64
                    "), is not in the profile, which has 2");
     assert_differs(with_steps, &swapped,
-                   "web.lock:6:5: layer 2 is packages 'debs' (sha256:" B64
+                   "web.lock:6:5: layer 2 is packages 'packages' (sha256:" B64
                    "), but run 'setup.sh' in the profile");
     assert_differs(with_steps, &archive,
-                   "web.lock:6:5: layer 2 is packages 'debs' (sha256:" B64
-                   "), but archive 'debs' in the profile");
+                   "web.lock:6:5: layer 2 is packages 'packages' (sha256:" B64
+                   "), but archive 'packages' in the profile");
     assert_differs(with_steps, &script,
                    "web.lock:5:5: layer 1 is archive 'a.tar' (sha256:" A64
                    "), but run 'a.tar' in the profile");
@@ -544,7 +548,7 @@ static void a_step_is_compared_by_its_key(void **state)
 
     (void)state;
     memset(key, 0xcc, sizeof(key));
-    assert_int_equal(lock_check_step(lock, 1, "debs", key, &err), 0);
+    assert_int_equal(lock_check_step(lock, 1, "packages:4", key, &err), 0);
     assert_int_equal(lock_check_step(lock, 2, "setup.sh", key, &err), 0);
     memset(key, 0xaa, sizeof(key));
     assert_int_equal(lock_check_step(lock, 2, "setup.sh", key, &err), -1);

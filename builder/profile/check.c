@@ -508,7 +508,7 @@ static void check_firmware(const struct profile *profile, const struct node *dis
         return;
     }
     for (item = list->first; item != NULL; item = item->next) {
-        if (strcmp(item->text, "bios") == 0) {
+        if (item->kind == NODE_SCALAR && strcmp(item->text, "bios") == 0) {
             problem_add(problems, item->mark,
                         "firmware 'bios' does not exist for aarch64, which starts by UEFI only "
                         "(architecture at %s)",

@@ -304,3 +304,10 @@ char *file_dir(const char *path)
     }
     return slash == path ? xstrdup("/") : xstrndup(path, (size_t)(slash - path));
 }
+
+char *file_beside(const char *file, const char *path)
+{
+    SCOPED_FREE char *dir = file_dir(file);
+
+    return strchr(file, '/') != NULL ? file_join(dir, path) : xstrdup(path);
+}

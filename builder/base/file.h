@@ -55,6 +55,9 @@ int file_remove_tree(const char *path, struct error *err);
 /* PATH joined to DIR unless it is absolute. */
 char *file_join(const char *dir, const char *path);
 
+/* PATH as it is written in FILE, relative to its directory, but usable from the current one. */
+char *file_beside(const char *file, const char *path);
+
 /* Everything of PATH before its last component: "." for a bare name. */
 char *file_dir(const char *path);
 

@@ -197,9 +197,13 @@ static int check_sets(const struct directory_reader *reader, struct error *err)
     const struct profile_layer *spec = spec_of(reader);
 
     for (size_t i = 0; i < spec->set_count; i++) {
+        const struct mark mark = spec->sets[i].mark;
+
         if (!reader->used[i]) {
-            fail(err, FAIL_USAGE, "layer '%s': line %u: set '%s' matches nothing in the directory",
-                 spec->name, spec->sets[i].mark.line, spec->sets[i].path);
+            fail(err, FAIL_USAGE,
+                 "layer '%s': %s%sline %u: set '%s' matches nothing in the directory", spec->name,
+                 mark.file != NULL ? mark.file : "", mark.file != NULL ? ", " : "", mark.line,
+                 spec->sets[i].path);
             return fail_hint(err, "paths are those in the image, below '%s'", spec->to);
         }
     }

@@ -249,7 +249,7 @@ int lock_parse(const char *path, const char *yaml, size_t size, struct lock **re
     SCOPED(yaml_tree_freep) struct yaml_tree *tree = NULL;
 
     lock->path = xstrdup(path);
-    if (yaml_tree_read(yaml, size, &tree, &problems) == 0) {
+    if (yaml_tree_read(NULL, yaml, size, &tree, &problems) == 0) {
         bool clean = problems.count == 0;
 
         (void)decode_map(&lock_shape, yaml_tree_root(tree), lock, &problems);

@@ -116,12 +116,9 @@ static void check_source(const char *key, const char *name, const char *path, st
     }
 }
 
-/* TEXT, a path as written in the profile, usable from the current directory. */
-static char *find_path(const struct profile *profile, const char *text)
+static const char *file_of(const struct profile *profile, struct mark mark)
 {
-    SCOPED_FREE char *dir = file_dir(profile->path);
-
-    return strchr(profile->path, '/') != NULL ? file_join(dir, text) : xstrdup(text);
+    return mark.file != NULL ? mark.file : profile->path;
 }
 
 /* True when PATH is TO or below it. */
@@ -196,7 +193,7 @@ static void check_mounts(const struct profile *profile, struct profile_layer *la
     for (size_t i = 0; i < layer->mount_count; i++) {
         struct profile_mount *mount = &layer->mounts[i];
 
-        mount->path = find_path(profile, mount->name);
+        mount->path = file_beside(file_of(profile, mount->mark), mount->name);
         check_source("mount", mount->name, mount->path, mount->mark, problems);
     }
     if (layer->mount_count != 0) {
@@ -232,12 +229,19 @@ static void check_limits(struct profile_layer *layer, const struct node *node,
     }
 }
 
+/* What tells layers apart that have no path: there may be several of WHAT. */
+static char *place_name(const char *what, struct mark mark)
+{
+    return mark.file == NULL ? xprintf("%s:%u", what, mark.line)
+                             : xprintf("%s:%s:%u", what, mark.file, mark.line);
+}
+
 /* A text of several lines is the script, one of a single line its path. */
 static void check_script(const struct profile *profile, struct profile_layer *layer,
                          const struct node *source, struct problems *problems)
 {
     if (strchr(layer->script, '\n') != NULL) {
-        layer->name = xprintf("run:%u", layer->mark.line);
+        layer->name = place_name("run", layer->mark);
         if (layer->script_size > SCRIPT_MAX) {
             problem_add(problems, source->mark, "run: more than 1MiB of text");
         }
@@ -245,7 +249,7 @@ static void check_script(const struct profile *profile, struct profile_layer *la
     }
     layer->name = TAKE(layer->script);
     layer->script_size = 0;
-    layer->path = find_path(profile, layer->name);
+    layer->path = file_beside(file_of(profile, layer->mark), layer->name);
     check_source("run", layer->name, layer->path, source->mark, problems);
 }
 
@@ -269,7 +273,6 @@ static const struct node *find_source(const struct node *node, enum layer_kind *
     return source;
 }
 
-/* Those without a path are named by their place: there may be several. */
 static void check_layer(const struct profile *profile, struct profile_layer *layer,
                         const struct node *node, struct problems *problems)
 {
@@ -281,17 +284,17 @@ static void check_layer(const struct profile *profile, struct profile_layer *lay
     switch (layer->kind) {
     case LAYER_ARCHIVE:
     case LAYER_DIRECTORY:
-        layer->path = find_path(profile, layer->name);
+        layer->path = file_beside(file_of(profile, layer->mark), layer->name);
         check_source(source->key, layer->name, layer->path, source->mark, problems);
         check_sets(layer, node, problems);
         break;
     case LAYER_FILES:
-        layer->name = xprintf("files:%u", layer->mark.line);
+        layer->name = place_name("files", layer->mark);
         complete_files(layer, problems);
         break;
     case LAYER_PACKAGES:
-        layer->name = xprintf("packages:%u", layer->mark.line);
-        packages_find(layer, source, profile->path, problems);
+        layer->name = place_name("packages", layer->mark);
+        packages_find(layer, source, file_of(profile, layer->mark), problems);
         check_limits(layer, node, problems);
         break;
     case LAYER_RUN:

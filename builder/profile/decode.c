@@ -32,11 +32,6 @@ static const char *quoted(char out[QUOTE_MAX], const struct node *node)
 }
 #define QUOTED(node) quoted((char[QUOTE_MAX]){0}, (node))
 
-static const char *node_kind_name(const struct node *node)
-{
-    return node->kind == NODE_SCALAR ? "text" : node->kind == NODE_LIST ? "a list" : "a map";
-}
-
 static bool bad_value(const struct value *v, const char *reason)
 {
     problem_add(v->problems, v->node->mark, "%s %s: %s", v->field->name, QUOTED(v->node), reason);
@@ -70,11 +65,15 @@ static bool check_kind(const struct value *v, enum node_kind kind)
 static bool decode_string(const struct value *v)
 {
     const char *wrong = v->field->check != NULL ? v->field->check(v->node->text) : NULL;
-    char **string = (char **)(void *)(v->object + v->field->value - 1);
+    char **string;
 
     if (wrong != NULL) {
         return bad_value(v, wrong);
     }
+    if (v->field->value == 0) {
+        return true;
+    }
+    string = (char **)(void *)(v->object + v->field->value - 1);
     free(*string); /* two keys may lead here; that they are two is refused elsewhere */
     *string = xmemdup(v->node->text, v->node->size + 1);
     put(v, v->field->second, &v->node->size, sizeof(size_t));
@@ -291,13 +290,16 @@ static bool decode_word(const struct value *v, unsigned *ret)
     return false;
 }
 
-/* The first item of LIST with the text of TWIN, which is one itself. */
+/*
+ * The first item of LIST with the text of TWIN, which is one itself, from the same file: that a
+ * profile says what the one it extends says is no mistake.
+ */
 static const struct node *first_of(const struct node *list, const struct node *twin)
 {
     const struct node *child = list->first;
 
-    while (child->kind != NODE_SCALAR || child->size != twin->size ||
-           memcmp(child->text, twin->text, twin->size) != 0) {
+    while (child->kind != NODE_SCALAR || child->mark.file != twin->mark.file ||
+           child->size != twin->size || memcmp(child->text, twin->text, twin->size) != 0) {
         child = child->next;
     }
     return child;
@@ -322,7 +324,7 @@ static bool decode_words(const struct value *v)
         item.node = child;
         if (child->bad || !check_kind(&item, NODE_SCALAR) || !decode_word(&item, &bit)) {
             good = false;
-        } else if ((bits & bit) != 0) {
+        } else if ((bits & bit) != 0 && first_of(v->node, child) != child) {
             good = given_twice(&item, first_of(v->node, child));
         }
         bits |= bit;
@@ -654,6 +656,23 @@ static bool check_required(const struct shape *shape, const struct node *map,
     return good;
 }
 
+bool decode_entry(const struct shape *shape, const struct node *map, struct node *entry,
+                  void *object, struct problems *problems)
+{
+    const struct field *field = find_field(shape, entry);
+    struct value value = {field, entry, object, problems};
+
+    if (entry->bad) {
+        return false;
+    }
+    if (field == NULL) {
+        unknown_key(shape, entry, problems);
+    }
+    entry->bad =
+        field == NULL || !check_with(shape, map, field, entry, problems) || !decode_value(&value);
+    return !entry->bad;
+}
+
 bool decode_map(const struct shape *shape, struct node *map, void *object,
                 struct problems *problems)
 {
@@ -664,26 +683,12 @@ bool decode_map(const struct shape *shape, struct node *map, void *object,
     }
     if (map->kind != NODE_MAP) {
         problem_add(problems, map->mark, "%s must be a map, not %s", shape->noun,
-                    map->empty ? "nothing" : node_kind_name(map));
+                    node_kind_name(map));
         map->bad = true;
         return false;
     }
     for (struct node *child = map->first; child != NULL; child = child->next) {
-        const struct field *field = find_field(shape, child);
-        struct value value = {field, child, object, problems};
-
-        if (child->bad) {
-            good = false;
-            continue;
-        }
-        if (field == NULL) {
-            unknown_key(shape, child, problems);
-        }
-        if (field == NULL || !check_with(shape, map, field, child, problems) ||
-            !decode_value(&value)) {
-            child->bad = true;
-            good = false;
-        }
+        good &= decode_entry(shape, map, child, object, problems);
     }
     good &= check_required(shape, map, problems);
     good &= check_choice(shape, map, problems);

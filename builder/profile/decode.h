@@ -89,6 +89,10 @@ struct shape {
 bool decode_map(const struct shape *shape, struct node *node, void *object,
                 struct problems *problems);
 
+/* One entry of MAP by itself, as decode_map does it with all of them. */
+bool decode_entry(const struct shape *shape, const struct node *map, struct node *entry,
+                  void *object, struct problems *problems);
+
 /* Calls VISIT for every field with its path, like "disk.partitions[].size". */
 typedef void field_visit(const char *path, const struct field *field, void *data);
 void fields_visit(const struct shape *shape, const char *prefix, field_visit *visit, void *data);

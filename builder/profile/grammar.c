@@ -584,7 +584,10 @@ static const struct field profile_rows[] = {
      .mark = PLACE_OF(struct profile, architecture_mark),
      .words = architecture_words,
      .help = "x86_64 or aarch64"},
-    {.name = "extends", .type = FIELD_UNSUPPORTED, .help = "a profile to start from"},
+    {.name = "extends",
+     .type = FIELD_STRING, /* which extends.c follows */
+     .check = check_host_path,
+     .help = "a profile to start from, into which this one is merged"},
     {.name = "seed",
      .type = FIELD_STRING,
      .value = PLACE_OF(struct profile, seed),

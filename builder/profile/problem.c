@@ -43,10 +43,23 @@ void problem_add(struct problems *problems, struct mark mark, const char *format
     problems->kept++;
 }
 
+/* The file itself first, then the others by name. */
+static int compare_files(const char *a, const char *b)
+{
+    if (a == NULL || b == NULL) {
+        return a == b ? 0 : a == NULL ? -1 : 1;
+    }
+    return strcmp(a, b);
+}
+
 static int compare(const void *a, const void *b)
 {
     const struct problem *x = a, *y = b;
+    int order = compare_files(x->mark.file, y->mark.file);
 
+    if (order != 0) {
+        return order;
+    }
     if (x->mark.line != y->mark.line) {
         return x->mark.line < y->mark.line ? -1 : 1;
     }
@@ -56,9 +69,14 @@ static int compare(const void *a, const void *b)
     return x->number < y->number ? -1 : 1;
 }
 
+static const char *file_of(const struct problems *problems, struct mark mark)
+{
+    return mark.file != NULL ? mark.file : problems->path;
+}
+
 int problems_fail(struct problems *problems, struct error *err)
 {
-    SCOPED(buf_done) struct buf text = {0}, path = {0}, line = {0};
+    SCOPED(buf_done) struct buf text = {0}, line = {0};
     const size_t room = sizeof(err->message) - 64; /* for the line that counts the others */
     size_t shown = 0;
 
@@ -66,13 +84,13 @@ int problems_fail(struct problems *problems, struct error *err)
         return 0;
     }
     qsort(problems->items, problems->kept, sizeof(struct problem), compare);
-    buf_puts(&path, ""); /* a string even when nothing follows */
-    text_escape(&path, problems->path, strlen(problems->path), false);
     for (; shown < problems->kept && shown < PROBLEMS_SHOWN; shown++) {
         const struct problem *problem = &problems->items[shown];
+        const char *file = file_of(problems, problem->mark);
 
         buf_clear(&line);
-        buf_printf(&line, "%s%s", shown == 0 ? "" : "\n", path.data);
+        buf_puts(&line, shown == 0 ? "" : "\n");
+        text_escape(&line, file, strlen(file), false);
         if (problem->mark.line != 0) { /* else about a default, which is nowhere in the file */
             buf_printf(&line, ":%u:%u", problem->mark.line, problem->mark.column);
         }
@@ -91,7 +109,7 @@ int problems_fail(struct problems *problems, struct error *err)
 
 const char *place(char out[PLACE_MAX], const struct problems *problems, struct mark mark)
 {
-    const char *path = problems->path;
+    const char *path = file_of(problems, mark);
     size_t size = strlen(path);
 
     /* The end of a long path tells files apart better than its beginning. */

@@ -26,7 +26,7 @@ struct problem {
 
 /* Begins as {.path = …, .noun = …}. */
 struct problems {
-    const char *path; /* borrowed: the file, for the messages */
+    const char *path; /* borrowed: the file, for the messages; a mark may name another */
     const char *noun; /* borrowed: what the file is, "profile" or "lock" */
     struct problem *items;
     size_t kept, space;
@@ -42,7 +42,7 @@ bool problems_full(const struct problems *problems);
 void problem_add(struct problems *problems, struct mark mark, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Puts all of them into ERR, in the order of the file; 0 when there are none. */
+/* Puts all of them into ERR, in the order of each file; 0 when there are none. */
 int problems_fail(struct problems *problems, struct error *err);
 
 /* "FILE:LINE:COLUMN", for a problem that names a second place. Returns OUT. */

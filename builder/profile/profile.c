@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "profile/check.h"
+#include "profile/extends.h"
 #include "profile/grammar.h"
 #include "profile/yaml.h"
 
@@ -61,6 +62,9 @@ void profile_free(struct profile *profile)
     }
     free(profile->layers);
     free(profile->partitions);
+    for (size_t i = 0; i < COUNT(profile->parents); i++) {
+        free(profile->parents[i]);
+    }
     free(profile->path);
     free(profile->name);
     free(profile->version);
@@ -145,7 +149,7 @@ static void read_profile(const char *text, size_t size, struct profile *profile,
     SCOPED(yaml_tree_freep) struct yaml_tree *yaml = NULL;
     struct node *root;
 
-    if (yaml_tree_read(text, size, &yaml, problems) < 0) {
+    if (extends_read(profile, text, size, &yaml, problems) < 0) {
         return;
     }
     root = yaml_tree_root(yaml);

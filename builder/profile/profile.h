@@ -18,7 +18,10 @@
 struct mark {
     unsigned line;
     unsigned column;
+    const char *file; /* NULL: the profile itself; else one of its parents, borrowed */
 };
+
+enum { PROFILE_FILES_MAX = 8 }; /* the profile and what it extends */
 
 enum architecture { ARCH_X86_64, ARCH_AARCH64 };
 enum engine_kind { ENGINE_AUTO, ENGINE_NATIVE, ENGINE_GUESTFS };
@@ -73,8 +76,11 @@ struct profile_package {
 struct profile_layer {
     struct mark mark;
     enum layer_kind kind;
-    char
-        *name; /* for messages: the path as written, or "files:LINE", "packages:LINE", "run:LINE" */
+    /*
+     * For messages: the path as written, or "files:LINE", "packages:LINE", "run:LINE"; what a
+     * parent has is "files:FILE:LINE" and so on.
+     */
+    char *name;
     char *path; /* archive, directory, script file: usable from the current directory; else NULL */
     bool has_sha256;
     uint8_t
@@ -110,7 +116,8 @@ struct profile_partition {
 };
 
 struct profile {
-    char *path; /* as given on the command line */
+    char *path;                           /* as given on the command line */
+    char *parents[PROFILE_FILES_MAX - 1]; /* what it extends, nearest first; then NULL */
     char *name;
     char *version;
     enum architecture architecture;
@@ -137,8 +144,9 @@ struct profile {
 };
 
 /*
- * Reads, decodes and checks the profile at PATH. Up to 20 problems come in one error of kind
- * FAIL_USAGE, a line each: "FILE:LINE:COLUMN: message" (with the hint in brackets at its end).
+ * Reads, decodes and checks the profile at PATH with all that it extends. Up to 20 problems come in
+ * one error of kind FAIL_USAGE, a line each: "FILE:LINE:COLUMN: message" (with the hint in brackets
+ * at its end).
  */
 int profile_load(const char *path, struct profile **ret, struct error *err);
 

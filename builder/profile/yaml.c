@@ -34,8 +34,11 @@ struct node *yaml_tree_root(struct yaml_tree *yaml)
 
 struct node *node_find(const struct node *map, const char *key)
 {
-    size_t size = strlen(key);
+    return node_find_key(map, key, strlen(key));
+}
 
+struct node *node_find_key(const struct node *map, const char *key, size_t size)
+{
     for (struct node *child = map->first; child != NULL; child = child->next) {
         if (child->key_size == size && child->key != NULL && memcmp(child->key, key, size) == 0) {
             return child;
@@ -44,23 +47,48 @@ struct node *node_find(const struct node *map, const char *key)
     return NULL;
 }
 
-/* --- the text -------------------------------------------------------------------------------- */
-
-/* libyaml counts from 0, and columns in characters. */
-static struct mark mark_of(yaml_mark_t mark)
+const char *node_kind_name(const struct node *node)
 {
-    return (struct mark){.line = (unsigned)mark.line + 1, .column = (unsigned)mark.column + 1};
+    static const char *const names[] = {"text", "a list", "a map"};
+
+    return node->empty ? "nothing" : names[node->kind];
 }
 
-static struct mark mark_at(const char *text, size_t offset)
+/* --- the text -------------------------------------------------------------------------------- */
+
+struct level {
+    struct node *node;
+    struct node *entry; /* of a map: has its key and waits for its value */
+};
+
+struct builder {
+    struct yaml_tree *yaml;
+    const char *file;
+    const char *text;
+    size_t size;
+    struct problems *problems;
+    struct level levels[YAML_DEPTH_MAX];
+    size_t depth;
+    size_t skip;       /* levels of a key that is no word, whose content nobody needs */
+    unsigned document; /* how many began */
+};
+
+/* libyaml counts from 0, and columns in characters. */
+static struct mark mark_of(const struct builder *b, yaml_mark_t mark)
 {
-    struct mark mark = {.line = 1, .column = 1};
+    return (struct mark){
+        .line = (unsigned)mark.line + 1, .column = (unsigned)mark.column + 1, .file = b->file};
+}
+
+static struct mark mark_at(const struct builder *b, size_t offset)
+{
+    struct mark mark = {.line = 1, .column = 1, .file = b->file};
 
     for (size_t i = 0; i < offset; i++) {
-        if (text[i] == '\n') {
+        if (b->text[i] == '\n') {
             mark.line++;
             mark.column = 1;
-        } else if (((unsigned char)text[i] & 0xc0) != 0x80) {
+        } else if (((unsigned char)b->text[i] & 0xc0) != 0x80) {
             mark.column++;
         }
     }
@@ -87,27 +115,26 @@ static size_t find_bad_byte(const char *text, size_t size)
 }
 
 /* Problems of the file as a whole, which libyaml would not report, or not where they are. */
-static int check_text(const char *text, size_t size, struct problems *problems)
+static int check_text(const struct builder *b)
 {
-    static const struct mark start = {.line = 1, .column = 1};
     size_t good;
 
-    if (size > YAML_SIZE_MAX) {
-        problem_add(problems, start, "the %s is larger than %d bytes", problems->noun,
+    if (b->size > YAML_SIZE_MAX) {
+        problem_add(b->problems, mark_at(b, 0), "the %s is larger than %d bytes", b->problems->noun,
                     YAML_SIZE_MAX);
         return -1;
     }
-    good = find_bad_byte(text, size);
-    if (good < size) {
-        problem_add(problems, mark_at(text, good), "not UTF-8 text (byte 0x%02x)",
-                    (unsigned char)text[good]);
+    good = find_bad_byte(b->text, b->size);
+    if (good < b->size) {
+        problem_add(b->problems, mark_at(b, good), "not UTF-8 text (byte 0x%02x)",
+                    (unsigned char)b->text[good]);
         return -1;
     }
-    for (size_t i = 0; i < size; i++) {
-        unsigned char c = (unsigned char)text[i];
+    for (size_t i = 0; i < b->size; i++) {
+        unsigned char c = (unsigned char)b->text[i];
 
         if ((c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0x7f) {
-            problem_add(problems, mark_at(text, i), "control character 0x%02x", c);
+            problem_add(b->problems, mark_at(b, i), "control character 0x%02x", c);
             return -1;
         }
     }
@@ -115,22 +142,6 @@ static int check_text(const char *text, size_t size, struct problems *problems)
 }
 
 /* --- events to nodes ------------------------------------------------------------------------- */
-
-struct level {
-    struct node *node;
-    struct node *entry; /* of a map: has its key and waits for its value */
-};
-
-struct builder {
-    struct yaml_tree *yaml;
-    const char *text;
-    size_t size;
-    struct problems *problems;
-    struct level levels[YAML_DEPTH_MAX];
-    size_t depth;
-    size_t skip;       /* levels of a key that is no word, whose content nobody needs */
-    unsigned document; /* how many began */
-};
 
 static struct node *new_node(struct builder *b)
 {
@@ -142,7 +153,7 @@ static struct node *new_node(struct builder *b)
     return node;
 }
 
-static void append(struct node *parent, struct node *child)
+void node_append(struct node *parent, struct node *child)
 {
     if (parent->last != NULL) {
         parent->last->next = child;
@@ -167,7 +178,7 @@ static struct node *next_node(struct builder *b)
         return TAKE(level->entry);
     }
     node = new_node(b);
-    append(level->node, node);
+    node_append(level->node, node);
     return node;
 }
 
@@ -182,8 +193,8 @@ static void take_key(struct builder *b, const yaml_event_t *event)
     struct level *level = &b->levels[b->depth - 1];
     struct node *entry = new_node(b);
 
-    entry->key_mark = mark_of(event->start_mark);
-    append(level->node, entry);
+    entry->key_mark = mark_of(b, event->start_mark);
+    node_append(level->node, entry);
     level->entry = entry;
     if (event->type != YAML_SCALAR_EVENT) {
         if (event->type != YAML_ALIAS_EVENT) { /* which was refused as such */
@@ -225,7 +236,7 @@ static const char *quote_tag(char out[QUOTE_MAX], const char *tag)
 /* Refuses what would give a value another meaning than what is written there. */
 static bool check_properties(struct builder *b, const yaml_event_t *event)
 {
-    struct mark mark = mark_of(event->start_mark);
+    struct mark mark = mark_of(b, event->start_mark);
     const yaml_char_t *anchor = NULL, *tag = NULL;
 
     if (event->type == YAML_ALIAS_EVENT) {
@@ -307,7 +318,7 @@ static int push(struct builder *b, const yaml_event_t *event)
     struct node *node = next_node(b);
 
     node->kind = event->type == YAML_MAPPING_START_EVENT ? NODE_MAP : NODE_LIST;
-    node->mark = mark_of(event->start_mark);
+    node->mark = mark_of(b, event->start_mark);
     node->bad |= !check_properties(b, event);
     if (b->depth == YAML_DEPTH_MAX) {
         problem_add(b->problems, node->mark, "more than %d maps and lists in one another",
@@ -367,7 +378,7 @@ static int take_value(struct builder *b, const yaml_event_t *event)
         return push(b, event);
     }
     node = next_node(b);
-    node->mark = mark_of(event->start_mark);
+    node->mark = mark_of(b, event->start_mark);
     node->bad |= !check_properties(b, event);
     if (event->type == YAML_SCALAR_EVENT) {
         take_scalar(event, node);
@@ -385,8 +396,8 @@ static int take_event(struct builder *b, const yaml_event_t *event)
         return 0;
     case YAML_DOCUMENT_START_EVENT:
         if (++b->document > 1) {
-            problem_add(b->problems, mark_of(event->start_mark), "a second document (a %s is one)",
-                        b->problems->noun);
+            problem_add(b->problems, mark_of(b, event->start_mark),
+                        "a second document (a %s is one)", b->problems->noun);
             return 0;
         }
         return 1;
@@ -397,7 +408,7 @@ static int take_event(struct builder *b, const yaml_event_t *event)
     case YAML_MAPPING_START_EVENT:
     case YAML_MAPPING_END_EVENT:
         if (b->yaml->count >= YAML_NODES_MAX) {
-            problem_add(b->problems, mark_of(event->start_mark), "more than %d values",
+            problem_add(b->problems, mark_of(b, event->start_mark), "more than %d values",
                         YAML_NODES_MAX);
             return -1;
         }
@@ -421,17 +432,16 @@ static char char_at(const struct builder *b, size_t index)
 static int fail_yaml(const struct builder *b, const yaml_parser_t *parser)
 {
     const char *problem = parser->problem != NULL ? parser->problem : "out of memory";
-    struct mark mark = mark_of(parser->problem_mark);
+    struct mark mark = mark_of(b, parser->problem_mark);
 
     if (parser->error == YAML_READER_ERROR) {
-        mark =
-            mark_at(b->text, parser->problem_offset < b->size ? parser->problem_offset : b->size);
+        mark = mark_at(b, parser->problem_offset < b->size ? parser->problem_offset : b->size);
         problem_add(b->problems, mark, "not YAML: %s", problem);
     } else if (char_at(b, parser->problem_mark.index) == '\t') {
         problem_add(b->problems, mark, "not YAML: %s (indent with spaces, not with tabs)", problem);
     } else if (parser->context != NULL) {
         problem_add(b->problems, mark, "not YAML: %s (%s at %s)", problem, parser->context,
-                    PLACE(b->problems, mark_of(parser->context_mark)));
+                    PLACE(b->problems, mark_of(b, parser->context_mark)));
     } else {
         problem_add(b->problems, mark, "not YAML: %s", problem);
     }
@@ -459,23 +469,34 @@ static int build(struct builder *b)
     return more;
 }
 
-int yaml_tree_read(const char *text, size_t size, struct yaml_tree **ret, struct problems *problems)
+int yaml_tree_read(const char *file, const char *text, size_t size, struct yaml_tree **ret,
+                   struct problems *problems)
 {
     static const char order_mark[] = "\xef\xbb\xbf";
     SCOPED(yaml_tree_freep) struct yaml_tree *yaml = xcalloc(1, sizeof(*yaml));
     /* libyaml would take a byte order mark for the first column. */
     size_t skip = size >= 3 && memcmp(text, order_mark, 3) == 0 ? 3 : 0;
     struct builder b = {
-        .yaml = yaml, .text = text + skip, .size = size - skip, .problems = problems};
+        .yaml = yaml, .file = file, .text = text + skip, .size = size - skip, .problems = problems};
 
-    if (check_text(b.text, b.size, problems) < 0 || build(&b) < 0) {
+    if (check_text(&b) < 0 || build(&b) < 0) {
         return -1;
     }
     if (yaml->count == 0) {
-        problem_add(problems, (struct mark){.line = 1, .column = 1}, "the %s is empty",
-                    problems->noun);
+        problem_add(problems, mark_at(&b, 0), "the %s is empty", problems->noun);
         return -1;
     }
     *ret = TAKE(yaml);
     return 0;
+}
+
+size_t yaml_tree_adopt(struct yaml_tree *yaml, struct yaml_tree *other)
+{
+    for (size_t i = 0; i < other->count; i++) {
+        grow(&yaml->nodes, yaml->count, &yaml->space, sizeof(struct node *));
+        yaml->nodes[yaml->count++] = other->nodes[i];
+    }
+    free(other->nodes);
+    free(other);
+    return yaml->count;
 }

@@ -44,15 +44,28 @@ struct node {
 /* libyaml exports a yaml_free and its like, and a program's own would take their place. */
 struct yaml_tree;
 
-/* What is wrong goes to PROBLEMS; -1 when it leaves no tree to look at. */
-int yaml_tree_read(const char *text, size_t size, struct yaml_tree **ret,
+/*
+ * What is wrong goes to PROBLEMS; -1 when it leaves no tree to look at. All marks get FILE, which
+ * is borrowed: NULL for the one that PROBLEMS is about.
+ */
+int yaml_tree_read(const char *file, const char *text, size_t size, struct yaml_tree **ret,
                    struct problems *problems);
 void yaml_tree_free(struct yaml_tree *yaml);
 SCOPE_DEFINE(yaml_tree, yaml_tree_free)
 
 struct node *yaml_tree_root(struct yaml_tree *yaml);
 
-/* The value of KEY in a map, or NULL. */
+/* Makes the values of OTHER, which is freed, live as long as YAML. Returns how many it has now. */
+size_t yaml_tree_adopt(struct yaml_tree *yaml, struct yaml_tree *other);
+
+/* The value of KEY in a map, or NULL; one with a size may hold NULs. */
 struct node *node_find(const struct node *map, const char *key);
+struct node *node_find_key(const struct node *map, const char *key, size_t size);
+
+/* Makes CHILD the last item of a list or map. */
+void node_append(struct node *parent, struct node *child);
+
+/* "text", "a list", "a map", "nothing". */
+const char *node_kind_name(const struct node *node);
 
 #endif

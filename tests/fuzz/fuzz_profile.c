@@ -1,9 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Any bytes as a profile: either it is refused with places in the file, or it is whole. */
+/*
+ * Any bytes as a profile: either it is refused with places in the file, or it is whole. What comes
+ * after a line "%%" is base.yaml, which it may extend.
+ */
 #include "profile/profile.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "base/text.h"
+
+/* Where both lie, beside a link to the tests: seeds have layers there. Made once, for all inputs.
+ */
+static char directory[] = "/tmp/fuzz-profile-XXXXXX";
+static char *own_path, *base_path;
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -14,15 +27,55 @@ static void require(bool holds)
     }
 }
 
-/* Every line of a refusal begins with the file, but for the one that counts the others. */
-static void check_refusal(const struct error *err)
+static void remove_directory(void)
+{
+    struct error err = {0};
+
+    (void)file_remove_tree(directory, &err);
+    free(own_path);
+    free(base_path);
+}
+
+static void make_directory(void)
+{
+    SCOPED_FREE char *here = getcwd(NULL, 0);
+    SCOPED_FREE char *tests = xprintf("%s/tests", here);
+    SCOPED_FREE char *link = NULL;
+
+    require(mkdtemp(directory) != NULL && atexit(remove_directory) == 0);
+    link = xprintf("%s/tests", directory);
+    require(symlink(tests, link) == 0);
+    own_path = xprintf("%s/fuzz.yaml", directory);
+    base_path = xprintf("%s/base.yaml", directory);
+}
+
+/* Writes base.yaml, or removes that of another input; returns the size of the profile itself. */
+static size_t split(const uint8_t *data, size_t size)
+{
+    static const char line[] = "\n%%\n";
+    const uint8_t *found = memmem(data, size, line, strlen(line));
+    struct error err = {0};
+    size_t own;
+
+    if (found == NULL) {
+        (void)unlink(base_path);
+        return size;
+    }
+    own = (size_t)(found - data) + 1;
+    require(file_write(base_path, found + strlen(line), size - own - strlen(line) + 1, &err) == 0);
+    return own;
+}
+
+/* Every line of a refusal begins with a place, but for the one that counts the others. */
+static void check_refusal(const struct error *err, bool extends)
 {
     require(err->kind == FAIL_USAGE && err->message[0] != '\0');
     for (const char *line = err->message; line != NULL;) {
         const char *end = strchr(line, '\n');
         bool last = end == NULL;
 
-        require(strncmp(line, "fuzz.yaml:", 10) == 0 ||
+        require((text_starts(line, own_path) && line[strlen(own_path)] == ':') ||
+                (extends && line[0] == '/' && strstr(line, ": ") != NULL) ||
                 (last && line != err->message && strstr(line, " more problem") != NULL));
         for (const char *s = line; *s != '\0' && s != end; s++) {
             require((unsigned char)*s >= 0x20 && *s != 0x7f);
@@ -95,12 +148,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     SCOPED(profile_freep) struct profile *profile = NULL;
     struct error err = {0};
 
+    if (own_path == NULL) {
+        make_directory();
+    }
     if (is_slow(data, size)) {
         return 0;
     }
-    if (profile_parse("fuzz.yaml", (const char *)data, size, &profile, &err) < 0) {
+    size = split(data, size);
+    if (profile_parse(own_path, (const char *)data, size, &profile, &err) < 0) {
         require(profile == NULL);
-        check_refusal(&err);
+        check_refusal(&err, memmem(data, size, "extends", strlen("extends")) != NULL);
     } else {
         check_profile(profile);
     }

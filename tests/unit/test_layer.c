@@ -916,10 +916,12 @@ static void the_pin_of_an_image_in_a_tar_is_that_of_the_file(void **state)
  * ------------------------------------------------------------------------- */
 
 static struct profile_set sets[] = {
-    {.mark = {7, 3},
+    {.mark = {.line = 7, .column = 3},
      .path = (char *)"/etc/web/key",
      .attributes = {.has_mode = true, .has_owner = true, .mode = 0640, .uid = 0, .gid = 33}},
-    {.mark = {8, 3}, .path = (char *)"/etc/web/missing", .attributes = {.has_mode = true}},
+    {.mark = {.line = 8, .column = 3},
+     .path = (char *)"/etc/web/missing",
+     .attributes = {.has_mode = true}},
 };
 
 static void directories_are_read_as_git_keeps_them(void **state)
@@ -1028,6 +1030,12 @@ static void directories_with_other_things_are_refused(void **state)
     assert_int_equal(err.kind, FAIL_USAGE);
     assert_string_equal(err.message, "layer 'odd': line 8: set '/etc/web/missing' matches nothing "
                                      "in the directory");
+    fail_clear(&err);
+    sets[1].mark.file = "base.yaml";
+    assert_int_equal(read_spec(&spec, &out, &err), -1);
+    sets[1].mark.file = NULL;
+    assert_string_equal(err.message, "layer 'odd': base.yaml, line 8: set '/etc/web/missing' "
+                                     "matches nothing in the directory");
     fail_clear(&err);
     spec.set_count = 1;
     shell("mkfifo odd/sub/pipe");

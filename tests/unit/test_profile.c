@@ -904,6 +904,256 @@ static void lists_of_a_step_have_limits(void **state)
     scratch_done(&scratch);
 }
 
+/* --- extends --------------------------------------------------------------------------------- */
+
+static void add_text(const struct scratch *scratch, const char *name, const char *text)
+{
+    SCOPED_FREE char *path = xprintf("%s/%s", scratch->path, name);
+    struct error err = {0};
+
+    assert_int_equal(file_write(path, text, strlen(text), &err), 0);
+}
+
+/* MARK is in the file NAME beside the profile; NULL: in the profile itself. */
+static void assert_place(const struct scratch *scratch, struct mark mark, const char *name,
+                         unsigned line, unsigned column)
+{
+    assert_mark(mark, line, column);
+    if (name == NULL) {
+        assert_null(mark.file);
+    } else {
+        assert_beside(scratch, mark.file, name);
+    }
+}
+
+static const char grandparent[] = "architecture: aarch64\n"
+                                  "seed: common\n"
+                                  "version: \"1\"\n"
+                                  "layers:\n"
+                                  "  - archive: ../../base.tar\n"
+                                  "  - files: {}\n"
+                                  "disk:\n"
+                                  "  formats: [raw]\n"
+                                  "  size: 2GiB\n"
+                                  "  inodes: 4096\n";
+static const char parent[] = "extends: common/all.yaml\n"
+                             "version: \"2\"\n"
+                             "architecture: x86_64\n"
+                             "layers:\n"
+                             "  - directory: conf\n"
+                             "    set: {/a: {mode: \"0600\"}}\n"
+                             "  - packages: [debs]\n"
+                             "  - run: setup.sh\n"
+                             "    mount: {conf: /mnt}\n"
+                             "  - run: \"true\\n\"\n"
+                             "disk: {formats: [raw, qcow2], firmware: [bios], inodes: 8192}\n";
+static const char child[] = "name: web\n"
+                            "extends: more/server.yaml\n"
+                            "version: \"3\"\n"
+                            "layers:\n"
+                            "  - directory: tree\n"
+                            "  - files: {}\n"
+                            "disk:\n"
+                            "  formats: [qcow2]\n"
+                            "  firmware: [bios, uefi]\n"
+                            "  size: 3GiB\n";
+
+static struct scratch scratch_of_three(void)
+{
+    struct scratch scratch = scratch_new();
+
+    add_directory(&scratch, "more");
+    add_directory(&scratch, "more/common");
+    add_directory(&scratch, "more/conf");
+    add_directory(&scratch, "more/debs");
+    add_file(&scratch, "more/debs/a.deb", 1);
+    add_file(&scratch, "more/setup.sh", 1);
+    add_text(&scratch, "more/common/all.yaml", grandparent);
+    add_text(&scratch, "more/server.yaml", parent);
+    return scratch;
+}
+
+static void maps_merge_lists_append_and_the_own_text_counts(void **state)
+{
+    struct scratch scratch = scratch_of_three();
+    SCOPED(profile_freep) struct profile *profile = parse(scratch.profile, child);
+
+    (void)state;
+    assert_string_equal(profile->path, scratch.profile);
+    assert_beside(&scratch, profile->parents[0], "more/server.yaml");
+    assert_beside(&scratch, profile->parents[1], "more/common/all.yaml");
+    assert_null(profile->parents[2]);
+    assert_string_equal(profile->name, "web");
+    assert_string_equal(profile->version, "3");
+    assert_string_equal(profile->seed, "common");
+    assert_int_equal(profile->architecture, ARCH_X86_64);
+    assert_place(&scratch, profile->architecture_mark, "more/server.yaml", 3, 15);
+    assert_place(&scratch, profile->layers_mark, NULL, 5, 3);
+    assert_int_equal(profile->disk_size_bytes, 3 * GIB);
+    assert_place(&scratch, profile->disk_size_mark, NULL, 10, 9);
+    assert_int_equal(profile->inodes, 8192);
+    assert_int_equal(profile->formats, FORMAT_RAW | FORMAT_QCOW2);
+    assert_int_equal(profile->firmware, FIRMWARE_BIOS | FIRMWARE_UEFI);
+    assert_place(&scratch, profile->firmware_mark, NULL, 9, 13);
+    scratch_done(&scratch);
+}
+
+static void layers_keep_their_file_and_what_is_relative_to_it(void **state)
+{
+    static const struct {
+        enum layer_kind kind;
+        const char *file, *name, *path, *label;
+        unsigned line;
+    } expect[] = {
+        {LAYER_ARCHIVE, "more/common/all.yaml", "../../base.tar", "more/common/../../base.tar",
+         "../../base.tar", 5},
+        {LAYER_FILES, "more/common/all.yaml", NULL, NULL, "files", 6},
+        {LAYER_DIRECTORY, "more/server.yaml", "conf", "more/conf", "conf", 5},
+        {LAYER_PACKAGES, "more/server.yaml", NULL, NULL, "packages", 7},
+        {LAYER_RUN, "more/server.yaml", "setup.sh", "more/setup.sh", "setup.sh", 8},
+        {LAYER_RUN, "more/server.yaml", NULL, NULL, "run", 10},
+        {LAYER_DIRECTORY, NULL, "tree", "tree", "tree", 5},
+        {LAYER_FILES, NULL, NULL, NULL, "files", 6},
+    };
+    struct scratch scratch = scratch_of_three();
+    SCOPED(profile_freep) struct profile *profile = parse(scratch.profile, child);
+
+    (void)state;
+    assert_int_equal(profile->layer_count, COUNT(expect));
+    for (size_t i = 0; i < COUNT(expect); i++) {
+        const struct profile_layer *layer = &profile->layers[i];
+        SCOPED_FREE char *place = expect[i].file != NULL
+                                      ? xprintf("%s:%s/%s:%u", expect[i].label, scratch.path,
+                                                expect[i].file, expect[i].line)
+                                      : xprintf("%s:%u", expect[i].label, expect[i].line);
+
+        assert_int_equal(layer->kind, expect[i].kind);
+        assert_place(&scratch, layer->mark, expect[i].file, expect[i].line, 5);
+        assert_string_equal(layer->name, expect[i].name != NULL ? expect[i].name : place);
+        assert_string_equal(profile_layer_label(layer), expect[i].label);
+        assert_int_equal(layer->path != NULL, expect[i].path != NULL);
+        if (layer->path != NULL) {
+            assert_beside(&scratch, layer->path, expect[i].path);
+        }
+    }
+    assert_place(&scratch, profile->layers[2].sets[0].mark, "more/server.yaml", 6, 11);
+    assert_beside(&scratch, profile->layers[3].packages[0].path, "more/debs/a.deb");
+    assert_place(&scratch, profile->layers[3].packages[0].mark, "more/server.yaml", 7, 16);
+    assert_beside(&scratch, profile->layers[4].mounts[0].path, "more/conf");
+    assert_place(&scratch, profile->layers[4].mounts[0].mark, "more/server.yaml", 9, 13);
+    scratch_done(&scratch);
+}
+
+static void a_later_stage_points_into_the_file_that_is_extended(void **state)
+{
+    struct scratch scratch = scratch_of_three();
+    SCOPED(profile_freep) struct profile *profile = parse(scratch.profile, child);
+    SCOPED_FREE char *expect = xprintf("%s/more/common/all.yaml:5:5: too old", scratch.path);
+    struct error err = {0};
+
+    (void)state;
+    assert_int_equal(profile_fail(profile, profile->layers[0].mark, &err, "too old"), -1);
+    assert_string_equal(err.message, expect);
+    scratch_done(&scratch);
+}
+
+/* 1.yaml, which extends 2.yaml, and so on: FILES with the profile itself. */
+static void add_chain(const struct scratch *scratch, unsigned files)
+{
+    for (unsigned i = 1; i < files; i++) {
+        SCOPED_FREE char *name = xprintf("%u.yaml", i);
+        SCOPED_FREE char *text =
+            i + 1 < files
+                ? xprintf("extends: %u.yaml\nlayers: [{files: {/%u: {remove: true}}}]\n", i + 1, i)
+                : xprintf("layers: [{files: {/%u: {remove: true}}}]\n", i);
+
+        add_text(scratch, name, text);
+    }
+}
+
+static void eight_files_in_a_row_are_read(void **state)
+{
+    static const char text[] = BEGIN "extends: 1.yaml\nlayers: [{files: {/0: {remove: true}}}]\n";
+    struct scratch scratch = scratch_new();
+    SCOPED(profile_freep) struct profile *profile = NULL, *other = NULL;
+    struct error err = {0};
+
+    (void)state;
+    add_chain(&scratch, 8);
+    profile = parse(scratch.profile, text);
+    assert_int_equal(profile->layer_count, 8);
+    for (unsigned i = 0; i < 8; i++) {
+        SCOPED_FREE char *path = xprintf("/%u", 7 - i);
+
+        assert_string_equal(profile->layers[i].files[0].path, path);
+    }
+    add_chain(&scratch, 9);
+    assert_int_equal(profile_parse(scratch.profile, text, strlen(text), &other, &err), -1);
+    assert_non_null(strstr(err.message, "/7.yaml:1:10: extends '8.yaml': more than 8 files"));
+    scratch_done(&scratch);
+}
+
+static void assert_extends_refused(const struct scratch *scratch, const char *parent_text,
+                                   const char *own_text, const char *reason)
+{
+    SCOPED_FREE char *expect = xprintf("%s:3:10: extends 'a.yaml': %s", scratch->profile, reason);
+    SCOPED_FREE char *text = xprintf("%sextends: a.yaml\n%s", BEGIN, own_text);
+    SCOPED(profile_freep) struct profile *profile = NULL;
+    struct error err = {0};
+
+    add_text(scratch, "a.yaml", parent_text);
+    assert_int_equal(profile_parse(scratch->profile, text, strlen(text), &profile, &err), -1);
+    assert_string_equal(err.message, expect);
+}
+
+static void sizes_are_those_of_all_files_together(void **state)
+{
+    struct scratch scratch = scratch_new();
+    SCOPED(buf_done) struct buf text = {0}, values = {0};
+
+    (void)state;
+    while (text.size < 600000) {
+        buf_puts(&text, "# comment\n");
+    }
+    assert_extends_refused(&scratch, text.data, text.data,
+                           "with it, the profile is larger than 1048576 bytes");
+    buf_puts(&values, "disk:\n  firmware:\n");
+    for (unsigned i = 0; i < 33000; i++) {
+        buf_puts(&values, "  - a\n");
+    }
+    assert_extends_refused(&scratch, values.data, values.data,
+                           "with it, the profile has more than 65536 values");
+    scratch_done(&scratch);
+}
+
+static void a_parent_that_cannot_be_read_is_refused(void **state)
+{
+    struct scratch scratch = scratch_new();
+    SCOPED_FREE char *path = xprintf("%s/a.yaml", scratch.path);
+    SCOPED_FREE char *reason = xprintf("open '%s': Permission denied", path);
+    SCOPED(profile_freep) struct profile *profile = NULL;
+    static const char text[] = BEGIN "extends: a.yaml\n";
+    struct error err = {0}, other = {0};
+    bool root = geteuid() == 0;
+    int result;
+
+    (void)state;
+    assert_int_equal(mkfifo(path, 0644), 0);
+    assert_int_equal(profile_parse(scratch.profile, text, strlen(text), &profile, &err), -1);
+    assert_non_null(strstr(err.message, ":3:10: extends 'a.yaml': not a file"));
+    assert_int_equal(unlink(path), 0);
+    add_text(&scratch, "a.yaml", LAYERS);
+    assert_int_equal(chmod(path, 0200), 0);
+    assert_int_equal(chmod(scratch.path, 0755), 0);
+    assert_true(!root || seteuid(65534) == 0);
+    result = profile_parse(scratch.profile, text, strlen(text), &profile, &other);
+    assert_true(!root || seteuid(0) == 0);
+    assert_int_equal(result, -1);
+    assert_non_null(strstr(other.message, ":3:10: extends 'a.yaml': "));
+    assert_non_null(strstr(other.message, reason));
+    scratch_done(&scratch);
+}
+
 /* --- the rest of the interface --------------------------------------------------------------- */
 
 static void a_later_stage_points_into_the_file(void **state)
@@ -952,7 +1202,7 @@ static void collect_field(const struct profile_field *field, void *data)
 static void every_field_is_listed_with_its_path(void **state)
 {
     static const char *const some[] = {
-        "name!\n",        "extends-\n",
+        "name!\n",        "extends\n",
         "layers!\n",      "layers[].files.PATH.content\n",
         "layers[].run\n", "layers[].set.PATH.mode\n",
         "disk.size\n",    "disk.partitions[].size!\n",
@@ -995,6 +1245,12 @@ int main(void)
         cmocka_unit_test(inputs_of_steps_must_be_readable),
         cmocka_unit_test(a_script_has_a_mebibyte_at_most),
         cmocka_unit_test(lists_of_a_step_have_limits),
+        cmocka_unit_test(maps_merge_lists_append_and_the_own_text_counts),
+        cmocka_unit_test(layers_keep_their_file_and_what_is_relative_to_it),
+        cmocka_unit_test(a_later_stage_points_into_the_file_that_is_extended),
+        cmocka_unit_test(eight_files_in_a_row_are_read),
+        cmocka_unit_test(sizes_are_those_of_all_files_together),
+        cmocka_unit_test(a_parent_that_cannot_be_read_is_refused),
         cmocka_unit_test(a_later_stage_points_into_the_file),
         cmocka_unit_test(words_have_their_names),
         cmocka_unit_test(every_field_is_listed_with_its_path),

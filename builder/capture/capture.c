@@ -52,7 +52,7 @@ static int check_disk(const struct capture_job *job, int disk, struct error *err
     SCOPED(buf_done) struct buf said = {0};
     struct error failure = {0};
 
-    if (image_check_unmounted(disk, job->offset_bytes, err) < 0) {
+    if (scratch_check_unmounted(disk, job->offset_bytes, err) < 0) {
         return fail_hint(err, "something in the step may have kept it busy, or written to it");
     }
     if (proc_run(&(struct proc){.argv = argv,
@@ -76,7 +76,7 @@ static int check_disk(const struct capture_job *job, int disk, struct error *err
 
 /* --- the reader ------------------------------------------------------------------------------ */
 
-static int write_difference(const struct reading *reading, struct image *image,
+static int write_difference(const struct reading *reading, struct scratch *scratch,
                             const struct noise *noise, struct capture_result *result,
                             struct error *err)
 {
@@ -84,8 +84,8 @@ static int write_difference(const struct reading *reading, struct image *image,
     struct difference counts;
     struct packed packed;
 
-    if (survey_read(image, noise, reading->job->epoch, NULL, &survey, err) < 0 ||
-        difference_write(image, survey, reading->job->tree, noise, packer_pax(reading->packer),
+    if (survey_read(scratch, noise, reading->job->epoch, NULL, &survey, err) < 0 ||
+        difference_write(scratch, survey, reading->job->tree, noise, packer_pax(reading->packer),
                          &counts, err) < 0 ||
         packer_end(reading->packer, &packed, err) < 0) {
         return -1;
@@ -103,13 +103,13 @@ static int read_disk(void *data, void *result, struct error *err)
 {
     const struct reading *reading = data;
     const struct capture_job *job = reading->job;
-    SCOPED(image_freep) struct image *image = NULL;
+    SCOPED(scratch_freep) struct scratch *scratch = NULL;
     SCOPED(noise_done) struct noise noise = {0};
 
     noise_begin(job->leave_out, job->leave_out_count, &noise);
-    return image_open(reading->disk, job->offset_bytes, job->size_bytes, &image, err) < 0
+    return scratch_open(reading->disk, job->offset_bytes, job->size_bytes, &scratch, err) < 0
                ? -1
-               : write_difference(reading, image, &noise, result, err);
+               : write_difference(reading, scratch, &noise, result, err);
 }
 
 static int read_confined(struct reading *reading, int out, struct capture_result *ret,

@@ -12,11 +12,11 @@
 #define WHITEOUT ".wh."
 
 struct comparison {
-    struct image *image;
+    struct scratch *scratch;
     struct pax *pax;
     struct hash *hash;
     struct difference counts;
-    uint8_t *claimed; /* bit by id of an inode of the tree: something on the image is it */
+    uint8_t *claimed; /* bit by id of an inode of the tree: something on the disk is it */
     size_t claimed_bytes;
 };
 
@@ -110,11 +110,11 @@ static int hash_piece(void *data, const void *bytes, size_t size, uint64_t offse
 static int find_pieces(struct comparison *comparison, const struct found *found, struct piece **ret,
                        size_t *ret_count, struct error *err)
 {
-    struct image_inode inode;
+    struct scratch_inode inode;
 
-    return image_inode(comparison->image, found->number, &inode, err) < 0
+    return scratch_inode(comparison->scratch, found->number, &inode, err) < 0
                ? -1
-               : image_pieces(comparison->image, found->number, &inode, ret, ret_count, err);
+               : scratch_pieces(comparison->scratch, found->number, &inode, ret, ret_count, err);
 }
 
 static int hash_file(struct comparison *comparison, struct found *found, struct error *err)
@@ -128,7 +128,7 @@ static int hash_file(struct comparison *comparison, struct found *found, struct 
         return 0;
     }
     if (find_pieces(comparison, found, &pieces, &count, err) < 0 ||
-        image_data(comparison->image, pieces, count, size, hash_piece, &hashing, err) < 0 ||
+        scratch_data(comparison->scratch, pieces, count, size, hash_piece, &hashing, err) < 0 ||
         hash_zeros(hashing.hash, size - hashing.at, err) < 0) {
         return -1;
     }
@@ -250,7 +250,7 @@ static int match_directory(struct spot *spot, const struct noise *noise, struct 
 
 /* --- what is to be written ------------------------------------------------------------------- */
 
-/* True when nothing on the image is that inode of the tree yet; something is now. */
+/* True when nothing on the disk is that inode of the tree yet; something is now. */
 static bool claim(struct comparison *comparison, const struct inode *inode)
 {
     size_t at = inode->id / 8;
@@ -379,8 +379,8 @@ static int write_file(struct comparison *comparison, const struct found *found,
     return pax_entry(comparison->pax, entry, whole ? NULL : extents, whole ? 0 : extent_count,
                      err) < 0
                ? -1
-               : image_data(comparison->image, pieces, count, entry->size, write_piece,
-                            comparison->pax, err);
+               : scratch_data(comparison->scratch, pieces, count, entry->size, write_piece,
+                              comparison->pax, err);
 }
 
 /* A name of what another name has brought, or the layers below have. */
@@ -494,12 +494,12 @@ static int write_all(struct comparison *comparison, const struct spot *spot, str
     return 0;
 }
 
-int difference_write(struct image *image, struct survey *survey, const struct tree *tree,
+int difference_write(struct scratch *scratch, struct survey *survey, const struct tree *tree,
                      const struct noise *noise, struct pax *pax, struct difference *ret,
                      struct error *err)
 {
     SCOPED(hash_freep) struct hash *hash = hash_new();
-    struct comparison comparison = {.image = image, .pax = pax, .hash = hash};
+    struct comparison comparison = {.scratch = scratch, .pax = pax, .hash = hash};
     struct spot *root = survey->root;
     int result;
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What makes of a tree what is on an image, as members of a layer archive: applied to the tree with
- * RULES_OCI they give what the image has, hard links and all, but for what is left out. The order
- * and the bytes follow from the tree and the image's content alone, not from where things lie.
+ * What makes of a tree what is on an scratch, as members of a layer archive: applied to the tree
+ * with RULES_OCI they give what the disk has, hard links and all, but for what is left out. The
+ * order and the bytes follow from the tree and the disk's content alone, not from where things
+ * lie.
  *
  * Files are not read that nobody can have touched: kiln gives every inode its mtime as ctime, a
  * kernel whose clock starts at the epoch another, and only root can make it the same again, who has
@@ -15,7 +16,7 @@
 #include <stdint.h>
 
 #include "base/fail.h"
-#include "capture/image.h"
+#include "capture/scratch.h"
 #include "capture/noise.h"
 #include "capture/survey.h"
 #include "layer/pax.h"
@@ -26,10 +27,10 @@ struct difference {
 };
 
 /*
- * SURVEY is of IMAGE, with the same NOISE; TREE is settled for the same epoch. The archive is not
+ * SURVEY is of SCRATCH, with the same NOISE; TREE is settled for the same epoch. The archive is not
  * ended.
  */
-int difference_write(struct image *image, struct survey *survey, const struct tree *tree,
+int difference_write(struct scratch *scratch, struct survey *survey, const struct tree *tree,
                      const struct noise *noise, struct pax *pax, struct difference *ret,
                      struct error *err);
 

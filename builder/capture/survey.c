@@ -28,7 +28,7 @@ static const uint32_t STRANGE =
     EXT4_ENCRYPT_FL | EXT4_VERITY_FL | EXT4_EA_INODE_FL | EXT4_INLINE_DATA_FL | EXT4_CASEFOLD_FL;
 
 struct surveyor {
-    struct image *image;
+    struct scratch *scratch;
     struct survey *survey;
     struct tree_limits limits;
     int64_t epoch;
@@ -101,7 +101,7 @@ static void read_device(const struct ext2_inode_large *fields, struct entry *ent
     }
 }
 
-static int read_target(struct surveyor *surveyor, struct found *found, struct image_inode *inode,
+static int read_target(struct surveyor *surveyor, struct found *found, struct scratch_inode *inode,
                        struct error *err)
 {
     SCOPED_FREE char *block = xcalloc(1, VOLUME_BLOCK);
@@ -113,11 +113,11 @@ static int read_target(struct surveyor *surveyor, struct found *found, struct im
     }
     if (size < sizeof(inode->fields.i_block)) {
         memcpy(block, inode->fields.i_block, size);
-    } else if (image_pieces(surveyor->image, found->number, inode, &pieces, &count, err) < 0) {
+    } else if (scratch_pieces(surveyor->scratch, found->number, inode, &pieces, &count, err) < 0) {
         return -1;
     } else if (count != 1 || pieces[0].logical != 0 || pieces[0].count != 1) {
         return fail(err, FAIL_ERROR, "a symlink of other blocks than one");
-    } else if (image_block(surveyor->image, pieces[0].block, block, err) < 0) {
+    } else if (scratch_block(surveyor->scratch, pieces[0].block, block, err) < 0) {
         return -1;
     }
     block[size] = '\0';
@@ -125,7 +125,7 @@ static int read_target(struct surveyor *surveyor, struct found *found, struct im
     return strlen(block) == size ? 0 : fail(err, FAIL_ERROR, "a symlink to a name with a NUL");
 }
 
-static int read_special(struct surveyor *surveyor, struct found *found, struct image_inode *inode,
+static int read_special(struct surveyor *surveyor, struct found *found, struct scratch_inode *inode,
                         struct error *err)
 {
     struct entry *entry = &found->entry;
@@ -160,7 +160,7 @@ static int check_inode(const struct ext2_inode_large *fields, struct error *err)
                : fail(err, FAIL_ERROR, "an inode with flags 0x%x", fields->i_flags);
 }
 
-static int decode(struct surveyor *surveyor, struct found *found, struct image_inode *inode,
+static int decode(struct surveyor *surveyor, struct found *found, struct scratch_inode *inode,
                   struct error *err)
 {
     const struct ext2_inode_large *fields = &inode->fields;
@@ -170,7 +170,7 @@ static int decode(struct surveyor *surveyor, struct found *found, struct image_i
     if (check_inode(fields, err) < 0 || read_type(fields->i_mode, found, err) < 0 ||
         read_times(surveyor, fields, found, err) < 0 ||
         read_special(surveyor, found, inode, err) < 0 ||
-        xattrs_read(surveyor->image, inode, &xattrs, &entry->xattr_count, err) < 0) {
+        xattrs_read(surveyor->scratch, inode, &xattrs, &entry->xattr_count, err) < 0) {
         return -1;
     }
     entry->xattrs = xattrs;
@@ -194,10 +194,10 @@ static struct found **slot_of(struct surveyor *surveyor, uint32_t number)
 static int find_inode(struct surveyor *surveyor, uint32_t number, struct found **ret,
                       struct error *err)
 {
-    struct image_inode inode;
+    struct scratch_inode inode;
     struct found **slot, *found;
 
-    if (number > image_inodes(surveyor->image)) {
+    if (number > scratch_inodes(surveyor->scratch)) {
         return fail(err, FAIL_ERROR, "inode number %u", number);
     }
     slot = slot_of(surveyor, number);
@@ -205,7 +205,7 @@ static int find_inode(struct surveyor *surveyor, uint32_t number, struct found *
         *ret = *slot;
         return 0;
     }
-    if (image_inode(surveyor->image, number, &inode, err) < 0) {
+    if (scratch_inode(surveyor->scratch, number, &inode, err) < 0) {
         return -1;
     }
     found = xcalloc(1, sizeof(*found));
@@ -313,7 +313,7 @@ static int read_blocks(struct surveyor *surveyor, struct spot *spot, const struc
                 return fail_directory(err);
             }
             if (stop_check(err) < 0 ||
-                image_block(surveyor->image, pieces[i].block + n, block, err) < 0 ||
+                scratch_block(surveyor->scratch, pieces[i].block + n, block, err) < 0 ||
                 read_names(surveyor, spot, block, &place, listing, err) < 0) {
                 return -1;
             }
@@ -347,12 +347,12 @@ static int list(struct surveyor *surveyor, struct spot *spot, struct error *err)
 {
     SCOPED_FREE struct piece *pieces = NULL;
     struct listing listing = {0};
-    struct image_inode inode;
+    struct scratch_inode inode;
     size_t count;
     int result = -1;
 
-    if (image_inode(surveyor->image, spot->found->number, &inode, err) == 0 &&
-        image_pieces(surveyor->image, spot->found->number, &inode, &pieces, &count, err) == 0) {
+    if (scratch_inode(surveyor->scratch, spot->found->number, &inode, err) == 0 &&
+        scratch_pieces(surveyor->scratch, spot->found->number, &inode, &pieces, &count, err) == 0) {
         uint64_t size = (uint64_t)inode.fields.i_size_high << 32 | inode.fields.i_size;
 
         result = read_blocks(surveyor, spot, pieces, count, size, &listing, err);
@@ -455,13 +455,13 @@ static void free_shards(struct surveyor *surveyor, size_t count)
     free(surveyor->shards);
 }
 
-int survey_read(struct image *image, const struct noise *noise, int64_t epoch,
+int survey_read(struct scratch *scratch, const struct noise *noise, int64_t epoch,
                 const struct tree_limits *limits, struct survey **ret, struct error *err)
 {
     SCOPED(survey_freep) struct survey *survey = xcalloc(1, sizeof(*survey));
-    size_t shards = image_inodes(image) / SHARD + 1;
+    size_t shards = scratch_inodes(scratch) / SHARD + 1;
     struct surveyor surveyor = {
-        .image = image,
+        .scratch = scratch,
         .survey = survey,
         .limits = limits != NULL ? *limits : USUAL,
         .epoch = epoch,

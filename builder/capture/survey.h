@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Everything on an image, without the data: its names, as a tree, and its inodes. What a step left
- * that no file system could have is an error that names the path.
+ * Everything on an scratch, without the data: its names, as a tree, and its inodes. What a step
+ * left that no file system could have is an error that names the path.
  */
 #ifndef CAPTURE_SURVEY_H
 #define CAPTURE_SURVEY_H
@@ -12,7 +12,7 @@
 
 #include "base/fail.h"
 #include "base/scope.h"
-#include "capture/image.h"
+#include "capture/scratch.h"
 #include "capture/noise.h"
 #include "layer/entry.h"
 #include "layer/tree.h"
@@ -64,10 +64,10 @@ struct survey {
 };
 
 /*
- * Reads all of IMAGE. No time in RET is later than EPOCH, but for ctime. LIMITS as for trees; NULL
- * for the usual ones.
+ * Reads all of SCRATCH. No time in RET is later than EPOCH, but for ctime. LIMITS as for trees;
+ * NULL for the usual ones.
  */
-int survey_read(struct image *image, const struct noise *noise, int64_t epoch,
+int survey_read(struct scratch *scratch, const struct noise *noise, int64_t epoch,
                 const struct tree_limits *limits, struct survey **ret, struct error *err);
 void survey_free(struct survey *survey);
 SCOPE_DEFINE(survey, survey_free)

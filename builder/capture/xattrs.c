@@ -138,7 +138,7 @@ static int read_entries(struct list *list, const struct area *area, struct error
     return area->end - at >= END ? 0 : fail_format(err);
 }
 
-static int read_inline(struct list *list, const struct image_inode *inode, struct error *err)
+static int read_inline(struct list *list, const struct scratch_inode *inode, struct error *err)
 {
     const uint8_t *area =
         (const uint8_t *)inode + EXT2_GOOD_OLD_INODE_SIZE + inode->fields.i_extra_isize;
@@ -151,14 +151,15 @@ static int read_inline(struct list *list, const struct image_inode *inode, struc
     return read_entries(list, &(struct area){area, area, end}, err);
 }
 
-static int read_block(struct list *list, struct image *image, uint64_t number, struct error *err)
+static int read_block(struct list *list, struct scratch *scratch, uint64_t number,
+                      struct error *err)
 {
     SCOPED_FREE uint8_t *block = xmalloc(VOLUME_BLOCK);
 
     if (number == 0) {
         return 0;
     }
-    if (image_block(image, number, block, err) < 0) {
+    if (scratch_block(scratch, number, block, err) < 0) {
         return -1;
     }
     if (get32(block) != MAGIC || get32(block + 8) != 1) {
@@ -186,14 +187,14 @@ static int sort(struct list *list, struct error *err)
     return 0;
 }
 
-int xattrs_read(struct image *image, const struct image_inode *inode, struct xattr **ret,
+int xattrs_read(struct scratch *scratch, const struct scratch_inode *inode, struct xattr **ret,
                 size_t *ret_count, struct error *err)
 {
     uint64_t block =
         (uint64_t)inode->fields.osd2.linux2.l_i_file_acl_high << 32 | inode->fields.i_file_acl;
     struct list list = {0};
 
-    if (read_inline(&list, inode, err) < 0 || read_block(&list, image, block, err) < 0 ||
+    if (read_inline(&list, inode, err) < 0 || read_block(&list, scratch, block, err) < 0 ||
         sort(&list, err) < 0) {
         xattrs_free(list.items, list.count);
         return -1;

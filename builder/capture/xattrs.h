@@ -7,11 +7,11 @@
 #include <stddef.h>
 
 #include "base/fail.h"
-#include "capture/image.h"
+#include "capture/scratch.h"
 #include "layer/entry.h"
 
 /* Those of INODE, sorted by name: a new array whose members are new, for xattrs_free. */
-int xattrs_read(struct image *image, const struct image_inode *inode, struct xattr **ret,
+int xattrs_read(struct scratch *scratch, const struct scratch_inode *inode, struct xattr **ret,
                 size_t *ret_count, struct error *err);
 void xattrs_free(struct xattr *xattrs, size_t count);
 

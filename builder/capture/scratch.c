@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "capture/image.h"
+#include "capture/scratch.h"
 
 #include <et/com_err.h>
 #include <stdlib.h>
@@ -31,7 +31,7 @@ static const uint32_t RO_COMPAT =
 static const uint32_t NEEDED =
     EXT2_FEATURE_INCOMPAT_FILETYPE | EXT3_FEATURE_INCOMPAT_EXTENTS | EXT4_FEATURE_INCOMPAT_64BIT;
 
-struct image {
+struct scratch {
     ext2_filsys fs;
     uint64_t blocks;
     char *buffer; /* PIECE_BYTES */
@@ -90,7 +90,7 @@ static int read_super(int fd, uint64_t offset_bytes, struct ext2_super_block *re
                : fail(err, FAIL_ERROR, "its partition has no ext4 file system any more");
 }
 
-int image_check_unmounted(int fd, uint64_t offset_bytes, struct error *err)
+int scratch_check_unmounted(int fd, uint64_t offset_bytes, struct error *err)
 {
     struct ext2_super_block super;
 
@@ -106,65 +106,67 @@ int image_check_unmounted(int fd, uint64_t offset_bytes, struct error *err)
                : fail(err, FAIL_ERROR, "the kernel found errors in its file system");
 }
 
-static int open_checked(struct image *image, const char *name, struct error *err)
+static int open_checked(struct scratch *scratch, const char *name, struct error *err)
 {
-    errcode_t code = ext2fs_open2(name, NULL, EXT2_FLAG_64BITS, 0, 0, &channel_manager, &image->fs);
+    errcode_t code =
+        ext2fs_open2(name, NULL, EXT2_FLAG_64BITS, 0, 0, &channel_manager, &scratch->fs);
 
     if (code != 0) {
-        image->fs = NULL;
+        scratch->fs = NULL;
         return fail_ext2(code, "open its file system", err);
     }
-    image->blocks = ext2fs_blocks_count(image->fs->super);
+    scratch->blocks = ext2fs_blocks_count(scratch->fs->super);
     return 0;
 }
 
-int image_open(int fd, uint64_t offset_bytes, uint64_t size_bytes, struct image **ret,
-               struct error *err)
+int scratch_open(int fd, uint64_t offset_bytes, uint64_t size_bytes, struct scratch **ret,
+                 struct error *err)
 {
-    SCOPED(image_freep) struct image *image = xcalloc(1, sizeof(*image));
+    SCOPED(scratch_freep) struct scratch *scratch = xcalloc(1, sizeof(*scratch));
     SCOPED_FREE char *name = channel_name(fd, offset_bytes, size_bytes);
     struct ext2_super_block super;
 
     initialize_ext2_error_table();
-    image->buffer = xmalloc(PIECE_BYTES);
+    scratch->buffer = xmalloc(PIECE_BYTES);
     if (size_bytes < (uint64_t)2 * SUPERBLOCK) {
         return fail(err, FAIL_ERROR, "its partition is too small for a file system");
     }
-    if (image_check_unmounted(fd, offset_bytes, err) < 0 ||
+    if (scratch_check_unmounted(fd, offset_bytes, err) < 0 ||
         read_super(fd, offset_bytes, &super, err) < 0 || check_features(&super, err) < 0 ||
-        check_geometry(&super, size_bytes, err) < 0 || open_checked(image, name, err) < 0) {
+        check_geometry(&super, size_bytes, err) < 0 || open_checked(scratch, name, err) < 0) {
         return -1;
     }
-    *ret = TAKE(image);
+    *ret = TAKE(scratch);
     return 0;
 }
 
-void image_free(struct image *image)
+void scratch_free(struct scratch *scratch)
 {
-    if (image != NULL) {
-        if (image->fs != NULL) {
-            ext2fs_free(image->fs);
+    if (scratch != NULL) {
+        if (scratch->fs != NULL) {
+            ext2fs_free(scratch->fs);
         }
-        free(image->buffer);
-        free(image);
+        free(scratch->buffer);
+        free(scratch);
     }
 }
 
-uint32_t image_inodes(const struct image *image)
+uint32_t scratch_inodes(const struct scratch *scratch)
 {
-    return image->fs->super->s_inodes_count;
+    return scratch->fs->super->s_inodes_count;
 }
 
 /* --- inodes and blocks ----------------------------------------------------------------------- */
 
-int image_inode(struct image *image, uint32_t number, struct image_inode *ret, struct error *err)
+int scratch_inode(struct scratch *scratch, uint32_t number, struct scratch_inode *ret,
+                  struct error *err)
 {
     errcode_t code;
 
-    if (number != VOLUME_ROOT && (number < FIRST_INODE || number > image_inodes(image))) {
+    if (number != VOLUME_ROOT && (number < FIRST_INODE || number > scratch_inodes(scratch))) {
         return fail(err, FAIL_ERROR, "inode number %u", number);
     }
-    code = ext2fs_read_inode_full(image->fs, number, (struct ext2_inode *)ret, sizeof(*ret));
+    code = ext2fs_read_inode_full(scratch->fs, number, (struct ext2_inode *)ret, sizeof(*ret));
     if (code != 0) {
         return fail_ext2(code, "read its inode", err);
     }
@@ -174,14 +176,14 @@ int image_inode(struct image *image, uint32_t number, struct image_inode *ret, s
     return 0;
 }
 
-int image_block(struct image *image, uint64_t block, void *ret, struct error *err)
+int scratch_block(struct scratch *scratch, uint64_t block, void *ret, struct error *err)
 {
     errcode_t code;
 
-    if (block == 0 || block >= image->blocks) {
+    if (block == 0 || block >= scratch->blocks) {
         return fail(err, FAIL_ERROR, "block number %llu", (unsigned long long)block);
     }
-    code = io_channel_read_blk64(image->fs->io, block, 1, ret);
+    code = io_channel_read_blk64(scratch->fs->io, block, 1, ret);
     return code == 0 ? 0 : fail_ext2(code, "read a block of it", err);
 }
 
@@ -236,10 +238,10 @@ static int walk_extents(ext2_extent_handle_t handle, struct pieces *pieces, stru
                : fail_ext2(code, "read its extents", err);
 }
 
-int image_pieces(struct image *image, uint32_t number, struct image_inode *inode,
-                 struct piece **ret, size_t *ret_count, struct error *err)
+int scratch_pieces(struct scratch *scratch, uint32_t number, struct scratch_inode *inode,
+                   struct piece **ret, size_t *ret_count, struct error *err)
 {
-    struct pieces pieces = {.blocks = image->blocks};
+    struct pieces pieces = {.blocks = scratch->blocks};
     ext2_extent_handle_t handle;
     errcode_t code;
     int result;
@@ -247,7 +249,7 @@ int image_pieces(struct image *image, uint32_t number, struct image_inode *inode
     if ((inode->fields.i_flags & EXT4_EXTENTS_FL) == 0) {
         return fail(err, FAIL_ERROR, "its blocks are not listed by extents");
     }
-    code = ext2fs_extent_open2(image->fs, number, (struct ext2_inode *)&inode->fields, &handle);
+    code = ext2fs_extent_open2(scratch->fs, number, (struct ext2_inode *)&inode->fields, &handle);
     if (code != 0) {
         return fail_ext2(code, "read its extents", err);
     }
@@ -264,8 +266,8 @@ int image_pieces(struct image *image, uint32_t number, struct image_inode *inode
 
 /* --- data ------------------------------------------------------------------------------------ */
 
-static int read_piece(struct image *image, const struct piece *piece, uint64_t size,
-                      image_take take, void *data, struct error *err)
+static int read_piece(struct scratch *scratch, const struct piece *piece, uint64_t size,
+                      scratch_take take, void *data, struct error *err)
 {
     enum { STEP = PIECE_BYTES / VOLUME_BLOCK };
     uint64_t end = piece->logical + piece->count, last = (size + VOLUME_BLOCK - 1) / VOLUME_BLOCK;
@@ -277,16 +279,16 @@ static int read_piece(struct image *image, const struct piece *piece, uint64_t s
         errcode_t code = 0;
 
         if (piece->block == 0) {
-            memset(image->buffer, 0, bytes);
+            memset(scratch->buffer, 0, bytes);
         } else {
-            code = io_channel_read_blk64(image->fs->io, piece->block + (at - piece->logical),
-                                         (int)count, image->buffer);
+            code = io_channel_read_blk64(scratch->fs->io, piece->block + (at - piece->logical),
+                                         (int)count, scratch->buffer);
         }
         if (code != 0) {
             return fail_ext2(code, "read its data", err);
         }
         bytes = bytes < size - offset ? bytes : size - offset;
-        if (stop_check(err) < 0 || take(data, image->buffer, bytes, offset, err) < 0) {
+        if (stop_check(err) < 0 || take(data, scratch->buffer, bytes, offset, err) < 0) {
             return -1;
         }
         at += count;
@@ -294,11 +296,11 @@ static int read_piece(struct image *image, const struct piece *piece, uint64_t s
     return 0;
 }
 
-int image_data(struct image *image, const struct piece *pieces, size_t count, uint64_t size,
-               image_take take, void *data, struct error *err)
+int scratch_data(struct scratch *scratch, const struct piece *pieces, size_t count, uint64_t size,
+                 scratch_take take, void *data, struct error *err)
 {
     for (size_t i = 0; i < count; i++) {
-        if (read_piece(image, &pieces[i], size, take, data, err) < 0) {
+        if (read_piece(scratch, &pieces[i], size, take, data, err) < 0) {
             return -1;
         }
     }

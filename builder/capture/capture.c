@@ -8,6 +8,7 @@
 #include "base/output.h"
 #include "base/proc.h"
 #include "base/scope.h"
+#include "base/text.h"
 #include "capture/confine.h"
 #include "capture/difference.h"
 #include "layer/packer.h"
@@ -32,7 +33,7 @@ struct reading {
 static const char *telling_line(char *said)
 {
     for (char *line; (line = strsep(&said, "\n")) != NULL;) {
-        if (line[0] != '\0' && strncmp(line, "Pass ", 5) != 0) {
+        if (line[0] != '\0' && !text_starts(line, "Pass ") && strstr(line, "******") == NULL) {
             return line;
         }
     }
@@ -52,9 +53,6 @@ static int check_disk(const struct capture_job *job, int disk, struct error *err
     SCOPED(buf_done) struct buf said = {0};
     struct error failure = {0};
 
-    if (scratch_check_unmounted(disk, job->offset_bytes, err) < 0) {
-        return fail_hint(err, "something in the step may have kept it busy, or written to it");
-    }
     if (proc_run(&(struct proc){.argv = argv,
                                 .env = env,
                                 .output = &said,
@@ -146,7 +144,8 @@ static int capture_disk(const struct capture_job *job, struct capture_result *re
         return fail(err, FAIL_ERROR, "'%s' exists", job->out);
     }
     /* Made here, where OpenSSL may still read its configuration. */
-    if (check_disk(job, disk, err) < 0 || output_open(&output, job->out, err) < 0 ||
+    if (scratch_check(disk, job->offset_bytes, job->size_bytes, err) < 0 ||
+        check_disk(job, disk, err) < 0 || output_open(&output, job->out, err) < 0 ||
         packer_new(output.fd, job->out, true, &packer, err) < 0) {
         return -1;
     }

@@ -158,6 +158,16 @@ static int lock_in(const struct confine *confine, int report)
                : 0;
 }
 
+/* A crash is to end it: no handler of the process that it comes from runs here. */
+static void take_no_handlers(void)
+{
+    static const int numbers[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
+
+    for (size_t i = 0; i < COUNT(numbers); i++) {
+        (void)signal(numbers[i], SIG_DFL);
+    }
+}
+
 static void child(const struct confine *confine, pid_t parent, int report_fd)
 {
     struct report *report = xcalloc(1, sizeof(*report));
@@ -167,6 +177,7 @@ static void child(const struct confine *confine, pid_t parent, int report_fd)
     if (getppid() != parent) {
         _exit(SETUP_FAILED);
     }
+    take_no_handlers();
     if (lock_in(confine, report_fd) < 0) {
         fail_os(&report->err, "start a confined process");
     } else {

@@ -77,33 +77,36 @@ static int check_geometry(const struct ext2_super_block *super, uint64_t size_by
     return 0;
 }
 
-static int read_super(int fd, uint64_t offset_bytes, struct ext2_super_block *ret,
-                      struct error *err)
+static int check_state(const struct ext2_super_block *super, struct error *err)
 {
-    _Static_assert(sizeof(*ret) == SUPERBLOCK, "the superblock as it lies on the disk");
-
-    if (file_pread(fd, ret, sizeof(*ret), offset_bytes + SUPERBLOCK, "the disk", err) < 0) {
-        return -1;
+    if ((super->s_feature_incompat & EXT3_FEATURE_INCOMPAT_RECOVER) != 0 ||
+        (super->s_state & EXT2_VALID_FS) == 0) {
+        fail(err, FAIL_ERROR, "its file system was not unmounted cleanly");
+        return fail_hint(err, "something in the step may have kept it busy, or written to it");
     }
-    return ret->s_magic == EXT2_SUPER_MAGIC
+    return (super->s_state & EXT2_ERROR_FS) == 0
                ? 0
-               : fail(err, FAIL_ERROR, "its partition has no ext4 file system any more");
+               : fail(err, FAIL_ERROR, "the kernel found errors in its file system");
 }
 
-int scratch_check_unmounted(int fd, uint64_t offset_bytes, struct error *err)
+int scratch_check(int fd, uint64_t offset_bytes, uint64_t size_bytes, struct error *err)
 {
     struct ext2_super_block super;
 
-    if (read_super(fd, offset_bytes, &super, err) < 0) {
+    _Static_assert(sizeof(super) == SUPERBLOCK, "the superblock as it lies on the disk");
+    if (size_bytes < (uint64_t)2 * SUPERBLOCK) {
+        return fail(err, FAIL_ERROR, "its partition is too small for a file system");
+    }
+    if (file_pread(fd, &super, sizeof(super), offset_bytes + SUPERBLOCK, "the disk", err) < 0) {
         return -1;
     }
-    if ((super.s_feature_incompat & EXT3_FEATURE_INCOMPAT_RECOVER) != 0 ||
-        (super.s_state & EXT2_VALID_FS) == 0) {
-        return fail(err, FAIL_ERROR, "its file system was not unmounted cleanly");
+    if (super.s_magic != EXT2_SUPER_MAGIC) {
+        return fail(err, FAIL_ERROR, "its partition has no ext4 file system any more");
     }
-    return (super.s_state & EXT2_ERROR_FS) == 0
-               ? 0
-               : fail(err, FAIL_ERROR, "the kernel found errors in its file system");
+    return check_state(&super, err) < 0 || check_features(&super, err) < 0 ||
+                   check_geometry(&super, size_bytes, err) < 0
+               ? -1
+               : 0;
 }
 
 static int open_checked(struct scratch *scratch, const char *name, struct error *err)
@@ -124,16 +127,11 @@ int scratch_open(int fd, uint64_t offset_bytes, uint64_t size_bytes, struct scra
 {
     SCOPED(scratch_freep) struct scratch *scratch = xcalloc(1, sizeof(*scratch));
     SCOPED_FREE char *name = channel_name(fd, offset_bytes, size_bytes);
-    struct ext2_super_block super;
 
     initialize_ext2_error_table();
     scratch->buffer = xmalloc(PIECE_BYTES);
-    if (size_bytes < (uint64_t)2 * SUPERBLOCK) {
-        return fail(err, FAIL_ERROR, "its partition is too small for a file system");
-    }
-    if (scratch_check_unmounted(fd, offset_bytes, err) < 0 ||
-        read_super(fd, offset_bytes, &super, err) < 0 || check_features(&super, err) < 0 ||
-        check_geometry(&super, size_bytes, err) < 0 || open_checked(scratch, name, err) < 0) {
+    if (scratch_check(fd, offset_bytes, size_bytes, err) < 0 ||
+        open_checked(scratch, name, err) < 0) {
         return -1;
     }
     *ret = TAKE(scratch);

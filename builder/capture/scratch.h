@@ -57,9 +57,9 @@ int scratch_data(struct scratch *scratch, const struct piece *pieces, size_t cou
                  scratch_take take, void *data, struct error *err);
 
 /*
- * Looks at the superblock alone: an error when the file system was not unmounted, or the kernel
- * found something wrong with it.
+ * Looks at the superblock alone: an error when the file system was not unmounted, the kernel found
+ * something wrong with it, or it is none of kiln's.
  */
-int scratch_check_unmounted(int fd, uint64_t offset_bytes, struct error *err);
+int scratch_check(int fd, uint64_t offset_bytes, uint64_t size_bytes, struct error *err);
 
 #endif

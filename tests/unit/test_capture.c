@@ -338,6 +338,506 @@ static void a_touched_file_that_is_the_same_is_not_written(void **state)
     pair_done(&pair);
 }
 
+/* --- hard links ------------------------------------------------------------------------------ */
+
+static void fill_links(struct image *image, void *data)
+{
+    (void)data;
+    image_file(image, "b", "one", 3);
+    image_link(image, "c", "b");
+    image_link(image, "d", "b");
+    image_file(image, "x", "one", 3);
+}
+
+/* Links of the step, over what fill_links made: the layer's listing, which folds to the same. */
+struct links {
+    void (*step)(struct image *after);
+    const char *touched; /* paths of inodes that Linux would give a new ctime, between blanks */
+    const char *expected;
+};
+
+static void lose_a_name(struct image *after)
+{
+    image_remove(after, "c");
+}
+
+static void gain_names(struct image *after)
+{
+    image_link(after, "a", "c");
+    image_link(after, "z", "c");
+}
+
+static void change_all(struct image *after)
+{
+    image_file(after, "b", "new", 3);
+    image_link(after, "c", "b");
+    image_link(after, "d", "b");
+}
+
+static void split_in_two(struct image *after)
+{
+    image_file(after, "c", "one", 3);
+    image_link(after, "d", "c");
+}
+
+static void join_what_were_two(struct image *after)
+{
+    image_link(after, "x", "b");
+}
+
+static void join_to_the_other(struct image *after)
+{
+    image_link(after, "c", "x");
+}
+
+static void replace_the_first(struct image *after)
+{
+    image_file(after, "b", "two", 3);
+}
+
+static void move_every_name(struct image *after)
+{
+    image_link(after, "new", "b");
+    image_remove(after, "b");
+    image_remove(after, "c");
+    image_remove(after, "d");
+}
+
+static void link_a_symlink(struct image *after)
+{
+    image_add(after, (struct entry){.path = "s", .type = ENTRY_SYMLINK, .target = "b"}, NULL, 0);
+    image_link(after, "t", "s");
+}
+
+static void hard_links_are_exact(void **state)
+{
+    static const struct links cases[] = {
+        {lose_a_name, "b", ".wh.c f 0644 0\n"},
+        {gain_names, "b", "a h 0644 >b\nz h 0644 >b\n"},
+        {change_all, "b", "b f 0644 3\nc h 0644 >b\nd h 0644 >b\n"},
+        {split_in_two, "b c", "c f 0644 3\nd h 0644 >c\n"},
+        {join_what_were_two, "b", "x h 0644 >b\n"},
+        {join_to_the_other, "b x", "c h 0644 >x\n"},
+        {replace_the_first, "b c", "b f 0644 3\n"},
+        {move_every_name, "new", ".wh.b f 0644 0\n.wh.c f 0644 0\n.wh.d f 0644 0\nnew f 0644 3\n"},
+        {link_a_symlink, "s", "s l 0644 >b\nt h 0644 >s\n"},
+    };
+
+    (void)state;
+    need_tool("debugfs");
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        SCOPED_FREE char *touched = xstrdup(cases[i].touched);
+        char *rest = touched;
+        struct pair pair;
+
+        pair_new(&pair, fill_links, NULL);
+        cases[i].step(&pair.after);
+        image_layer(&pair.after);
+        pair_finish(&pair);
+        for (const char *path; (path = strsep(&rest, " ")) != NULL;) {
+            touch(&pair, path);
+        }
+        must_capture(&pair);
+        must_list(cases[i].expected);
+        must_fold(&pair);
+        pair_done(&pair);
+    }
+}
+
+/* --- what is left out ------------------------------------------------------------------------ */
+
+static void fill_noise(struct image *image, void *data)
+{
+    (void)data;
+    image_directory(image, "etc");
+    image_file(image, "etc/machine-id", "old", 3);
+    image_directory(image, "log");
+    image_file(image, "log/a", "a", 1);
+    image_directory(image, "tmp");
+    image_file(image, "tmp/x", "x", 1);
+    image_directory(image, "var");
+    image_directory(image, "var/noise");
+    image_file(image, "var/noise/n", "n", 1);
+}
+
+static void later(struct image *after, const char *path)
+{
+    image_add(
+        after,
+        (struct entry){.path = path, .type = ENTRY_DIRECTORY, .mtime = EPOCH - 1, .mtime_ns = 5},
+        NULL, 0);
+}
+
+static void what_is_left_out_stays_as_it_was(void **state)
+{
+    static const char *const patterns[] = {"/etc/machine-id", "/log/", "/var/no?se"};
+    struct pair pair;
+    struct image *after = &pair.after;
+
+    (void)state;
+    need_tool("e2fsck");
+    pair_new(&pair, fill_noise, NULL);
+    image_file(after, "etc/machine-id", "new", 3);
+    later(after, "etc");
+    image_file(after, "log/new", "x", 1);
+    image_remove(after, "log/a");
+    later(after, "log");
+    image_remove(after, "tmp");
+    image_directory(after, "run");
+    image_file(after, "run/pid", "1", 1);
+    image_remove(after, "var");
+    image_layer(after);
+    pair_finish(&pair);
+    assert_int_equal(try_capture(&pair, patterns, COUNT(patterns)), 0);
+    /* With its directory, what is left out goes too. */
+    must_list(".wh.var f 0644 0\n");
+    assert_int_equal(pair.result.removed, 3);
+    pair_done(&pair);
+}
+
+/* The time of a directory is noise only when nothing but noise gave it. */
+static void a_time_is_kept_with_a_change(void **state)
+{
+    static const char *const patterns[] = {"/log/a"};
+    struct pair pair;
+
+    (void)state;
+    need_tool("e2fsck");
+    pair_new(&pair, fill_noise, NULL);
+    image_remove(&pair.after, "log/a");
+    image_file(&pair.after, "log/b", "b", 1);
+    later(&pair.after, "log");
+    image_layer(&pair.after);
+    pair_finish(&pair);
+    assert_int_equal(try_capture(&pair, patterns, COUNT(patterns)), 0);
+    must_list("log d 0755\nlog/b f 0644 1\n");
+    pair_done(&pair);
+}
+
+static void sockets_are_left_out(void **state)
+{
+    struct pair pair;
+
+    (void)state;
+    need_tool("debugfs");
+    pair_new(&pair, fill_plain, NULL);
+    image_file(&pair.after, "etc/socket", "", 0);
+    image_layer(&pair.after);
+    pair_finish(&pair);
+    edit(&pair, "set_inode_field etc/socket mode 0140755\nset_inode_field etc/socket flags 0\n"
+                "ln etc/socket etc/s\nunlink etc/socket\n");
+    must_capture(&pair);
+    must_list("");
+    pair_done(&pair);
+}
+
+/* --- what is awkward ------------------------------------------------------------------------- */
+
+static char *repeat_text(char byte, size_t count)
+{
+    char *text = xcalloc(1, count + 1);
+
+    memset(text, byte, count);
+    return text;
+}
+
+static void holes_names_times_and_attributes_are_kept(void **state)
+{
+    /* Version 2; user::rw-, user:5:r--, group::r--, mask::rw-, other::---. */
+    static const uint8_t acl[] = {2, 0, 0,   0,   1,   0,   6,  0, 255, 255, 255, 255, 2,   0,  4,
+                                  0, 5, 0,   0,   0,   4,   0,  4, 0,   255, 255, 255, 255, 16, 0,
+                                  6, 0, 255, 255, 255, 255, 32, 0, 0,   0,   255, 255, 255, 255};
+    static char large[3000];
+    static const struct xattr xattrs[] = {
+        {(char *)"security.capability", (char *)"\1\0\0\2", 4},
+        {(char *)"system.posix_acl_access", (void *)acl, sizeof(acl)},
+        {(char *)"trusted.t", (char *)"", 0},
+        {(char *)"user.a=b%", large, sizeof(large)},
+    };
+    static const char name[] = "\xff\n \\'\"%\x01";
+    const struct data data[] = {{8192, "begin", 5}, {1 << 20, "end", 3}};
+    SCOPED_FREE char *target = repeat_text('t', 4000), *found = NULL;
+    struct pair pair;
+
+    (void)state;
+    need_tool("e2fsck");
+    pair_new(&pair, fill_plain, NULL);
+    image_add(&pair.after,
+              (struct entry){.path = name,
+                             .type = ENTRY_FILE,
+                             .size = (1 << 20) + 500,
+                             .mtime = -5,
+                             .mtime_ns = 123456789,
+                             .mode = 0660,
+                             .xattrs = xattrs,
+                             .xattr_count = COUNT(xattrs)},
+              data, COUNT(data));
+    image_add(&pair.after,
+              (struct entry){.path = "hole", .type = ENTRY_FILE, .size = 5000000000ULL}, NULL, 0);
+    image_add(&pair.after, (struct entry){.path = "slow", .type = ENTRY_SYMLINK, .target = target},
+              NULL, 0);
+    image_add(&pair.after, (struct entry){.path = "late", .type = ENTRY_FILE, .mtime = EPOCH + 5},
+              NULL, 0);
+    image_layer(&pair.after);
+    pair_finish(&pair);
+    must_capture(&pair);
+    must_fold(&pair);
+    found = RUN("sh", "-c",
+                "zstd -dcq layer.tar.zst >layer.tar; wc -c <layer.tar; mkdir x; "
+                "bsdtar -xf layer.tar -C x; du -k x/hole | cut -f 1; stat -c %Y x/late");
+    assert_true(pair.result.size < 100000);
+    assert_true(strstr(found, "\n0\n1700000000\n") != NULL);
+    pair_done(&pair);
+}
+
+/* Linux reserves blocks that it has not written: they are data, of zeros. */
+static void reserved_blocks_read_as_zeros(void **state)
+{
+    SCOPED_FREE char *found = NULL, *zeros = repeat_text('\0', 10000);
+    struct pair pair;
+    uint8_t digest[HASH_SIZE];
+
+    (void)state;
+    need_tool("debugfs");
+    pair_new(&pair, fill_plain, NULL);
+    image_add(&pair.after, (struct entry){.path = "f", .type = ENTRY_FILE, .size = 10000}, NULL, 0);
+    image_layer(&pair.after);
+    pair_finish(&pair);
+    edit(&pair, "fallocate f 0 5\n"); /* further than the file goes */
+    must_capture(&pair);
+    must_list("f f 0644 10000\n");
+    fold(pair.before.stack.tree);
+    hash_bytes(zeros, 10000, digest);
+    assert_memory_equal(tree_find(pair.before.stack.tree, "f")->inode->sha256, digest, HASH_SIZE);
+    pair_done(&pair);
+}
+
+/* --- what cannot be kept --------------------------------------------------------------------- */
+
+static void must_refuse(struct pair *pair, const char *expected)
+{
+    assert_int_equal(try_capture(pair, NULL, 0), -1);
+    if (!text_starts(pair->err.message, expected)) {
+        fail_msg("%s", pair->err.message);
+    }
+    assert_false(file_exists("layer.tar.zst"));
+    fail_clear(&pair->err);
+}
+
+static void what_no_layer_can_hold_is_refused_by_path(void **state)
+{
+    struct pair pair;
+
+    (void)state;
+    need_tool("debugfs");
+    pair_new(&pair, fill_plain, NULL);
+    image_file(&pair.after, "etc/_wh.b", "", 0);
+    image_add(&pair.after, (struct entry){.path = "dev0", .type = ENTRY_CHARACTER, .minor = 5},
+              NULL, 0);
+    image_layer(&pair.after);
+    pair_finish(&pair);
+    edit(&pair, "set_inode_field dev0 block[0] 0\n");
+    must_refuse(&pair, "step 's': '/dev0': character device 0:0 cannot be kept");
+    edit(&pair, "ln etc/_wh.b etc/.wh.b\nset_inode_field etc/_wh.b links_count 2\n");
+    must_refuse(&pair, "step 's': '/etc/.wh.b': a name that begins with '.wh.' cannot be kept");
+    pair_done(&pair);
+}
+
+static void a_damaged_disk_is_refused(void **state)
+{
+    struct pair pair;
+
+    (void)state;
+    need_tool("debugfs");
+    pair_new(&pair, fill_plain, NULL);
+    pair_finish(&pair);
+    edit(&pair, "set_inode_field etc/a links_count 7\n");
+    must_refuse(&pair, "step 's': the disk it left is damaged: Inode ");
+    edit(&pair, "set_inode_field etc/a links_count 1\nfeature needs_recovery\n");
+    must_refuse(&pair, "step 's': its file system was not unmounted cleanly");
+    edit(&pair, "feature -needs_recovery\nfeature inline_data\n");
+    must_refuse(&pair, "step 's': its file system has other features than it was made with");
+    edit(&pair, "feature -inline_data\n");
+    assert_int_equal(pwrite(pair.after.engine->fd, "", 1,
+                            (off_t)pair.after.plan->partitions[0].offset_bytes + 1024 + 56),
+                     1);
+    must_refuse(&pair, "step 's': its partition has no ext4 file system any more");
+    pair_done(&pair);
+}
+
+static void an_output_that_exists_is_not_touched(void **state)
+{
+    struct capture_job job = {.disk = "/dev/null", .step = "s", .out = "/dev/null"};
+    struct capture_result result;
+    struct error err = {0};
+
+    (void)state;
+    assert_int_equal(capture(&job, &result, &err), -1);
+    assert_string_equal(err.message, "step 's': '/dev/null' exists");
+}
+
+/* --- any change ------------------------------------------------------------------------------ */
+
+/* Choices that a seed makes, the same everywhere. */
+struct choices {
+    uint64_t state;
+};
+
+static unsigned choose(struct choices *choices, unsigned below)
+{
+    choices->state = choices->state * 6364136223846793005ULL + 1442695040888963407ULL;
+    return (unsigned)(choices->state >> 33) % below;
+}
+
+/* A path of few, so that they meet. */
+static void choose_path(struct choices *choices, char ret[32])
+{
+    static const char *const places[] = {"", "d/", "d/e/", "d/e/d/", "f/", "f/d/", "g-h/"};
+    static const char names[] = "abdefg";
+
+    (void)snprintf(ret, 32, "%s%c%s", places[choose(choices, COUNT(places))],
+                   names[choose(choices, sizeof(names) - 1)], choose(choices, 4) != 0 ? "" : "-h");
+}
+
+static void change_once(struct image *image, struct choices *choices, bool upper)
+{
+    static const enum entry_type types[] = {ENTRY_FILE,      ENTRY_FILE,      ENTRY_FILE,
+                                            ENTRY_DIRECTORY, ENTRY_DIRECTORY, ENTRY_SYMLINK,
+                                            ENTRY_FIFO,      ENTRY_CHARACTER, ENTRY_HARDLINK,
+                                            ENTRY_HARDLINK,  ENTRY_HARDLINK,  ENTRY_HARDLINK};
+    static const char *const texts[] = {"", "one", "two", "some"};
+    static const struct xattr xattr = {(char *)"user.x", (char *)"y", 1};
+    struct entry entry = {.type = types[choose(choices, COUNT(types))]};
+    const char *text = texts[choose(choices, COUNT(texts))];
+    char path[32], target[32];
+    SCOPED_FREE char *whiteout = NULL;
+
+    choose_path(choices, path);
+    choose_path(choices, target);
+    entry.path = path;
+    entry.mode = choose(choices, 3) != 0 ? 0755 : 04711;
+    entry.uid = choose(choices, 4) != 0 ? 0 : 1000;
+    entry.mtime = choose(choices, 3) != 0 ? EPOCH : EPOCH - 1;
+    entry.mtime_ns = choose(choices, 3) != 0 ? 0 : 999;
+    entry.minor = 1 + choose(choices, 2);
+    entry.xattrs = &xattr;
+    entry.xattr_count =
+        (entry.type == ENTRY_FILE || entry.type == ENTRY_DIRECTORY) && choose(choices, 8) == 0;
+    entry.target = target;
+    entry.size = entry.type == ENTRY_FILE ? strlen(text) : 0;
+    if (upper && choose(choices, 3) == 0) {
+        const char *base = strrchr(path, '/') != NULL ? strrchr(path, '/') + 1 : path;
+
+        whiteout = xprintf("%.*s.wh.%s", (int)(base - path), path, base);
+        entry = (struct entry){.path = whiteout, .type = ENTRY_FILE};
+        text = "";
+    }
+    /* What cannot be is refused and left. */
+    if (image_try(image, entry, &(struct data){0, text, strlen(text)},
+                  entry.type == ENTRY_FILE && text[0] != '\0') < 0) {
+        fail_clear(&image->err);
+    }
+}
+
+static void fill_random(struct image *image, void *data)
+{
+    struct choices choices = {*(const uint64_t *)data};
+
+    for (unsigned i = 25; i > 0; i--) {
+        change_once(image, &choices, false);
+    }
+}
+
+static int note_links(void *data, struct node *node, struct error *err)
+{
+    unsigned *links = data;
+
+    (void)err;
+    links[node->inode->id] = node->inode->links;
+    return 0;
+}
+
+struct touching {
+    struct pair *pair;
+    const unsigned *links; /* by id, before the step */
+    ext2_filsys fs;
+    struct choices choices;
+};
+
+/* Gives a new ctime to what Linux would, and to others. */
+static int touch_inode(void *data, struct node *node, struct error *err)
+{
+    struct touching *touching = data;
+    const struct inode *inode = node->inode;
+    uint32_t number = touching->pair->after.engine->records[inode->id].number;
+    bool touched = inode->part != 0 || choose(&touching->choices, 4) == 0;
+    struct ext2_inode_large large;
+
+    (void)err;
+    if (!touched) {
+        touched = inode->links != touching->links[inode->id];
+        for (const struct node *name = inode->names; name != NULL; name = name->same) {
+            touched = touched || name->part != 0;
+        }
+    }
+    if (touched) {
+        assert_int_equal(ext2fs_read_inode_full(touching->fs, number, (struct ext2_inode *)&large,
+                                                sizeof(large)),
+                         0);
+        large.i_ctime = EPOCH;
+        large.i_ctime_extra = 4;
+        assert_int_equal(ext2fs_write_inode_full(touching->fs, number, (struct ext2_inode *)&large,
+                                                 sizeof(large)),
+                         0);
+    }
+    return 0;
+}
+
+static void touch_all(struct pair *pair, const unsigned *links, uint64_t seed)
+{
+    struct touching touching = {.pair = pair, .links = links, .choices = {seed}};
+    SCOPED_FREE char *option =
+        xprintf("offset=%llu", (unsigned long long)pair->after.plan->partitions[0].offset_bytes);
+    struct error err = {0};
+
+    assert_int_equal(ext2fs_open2(pair->after.disk.path, option, EXT2_FLAG_RW | EXT2_FLAG_64BITS, 0,
+                                  0, unix_io_manager, &touching.fs),
+                     0);
+    assert_int_equal(tree_walk(pair->after.stack.tree, touch_inode, &touching, &err), 0);
+    assert_int_equal(ext2fs_close(touching.fs), 0);
+}
+
+/* RANDOM_SEEDS in the environment: how many; SEED: that one alone. */
+static void any_change_folds_to_what_the_step_left(void **state)
+{
+    const char *one = getenv("SEED"), *many = getenv("RANDOM_SEEDS");
+    uint64_t first = one != NULL ? strtoull(one, NULL, 10) : 1;
+    uint64_t count = one != NULL ? 1 : many != NULL ? strtoull(many, NULL, 10) : 60;
+
+    (void)state;
+    need_tool("e2fsck");
+    for (uint64_t seed = first; seed < first + count; seed++) {
+        struct choices choices = {seed ^ 0x9e3779b97f4a7c15};
+        SCOPED_FREE unsigned *links = xcalloc(1000, sizeof(*links));
+        struct error err = {0};
+        uint64_t base = seed;
+        struct pair pair;
+
+        print_message("SEED=%llu\n", (unsigned long long)seed);
+        pair_new(&pair, fill_random, &base);
+        assert_int_equal(tree_walk(pair.after.stack.tree, note_links, links, &err), 0);
+        for (unsigned i = choose(&choices, 16); i > 0; i--) {
+            change_once(&pair.after, &choices, true);
+        }
+        image_layer(&pair.after);
+        pair_finish(&pair);
+        touch_all(&pair, links, seed);
+        must_capture(&pair);
+        must_fold(&pair);
+        pair_done(&pair);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -345,6 +845,16 @@ int main(void)
         cmocka_unit_test(each_kind_of_change_is_kept),
         cmocka_unit_test(what_lies_below_renamed_directories_is_read),
         cmocka_unit_test(a_touched_file_that_is_the_same_is_not_written),
+        cmocka_unit_test(hard_links_are_exact),
+        cmocka_unit_test(what_is_left_out_stays_as_it_was),
+        cmocka_unit_test(a_time_is_kept_with_a_change),
+        cmocka_unit_test(sockets_are_left_out),
+        cmocka_unit_test(holes_names_times_and_attributes_are_kept),
+        cmocka_unit_test(reserved_blocks_read_as_zeros),
+        cmocka_unit_test(what_no_layer_can_hold_is_refused_by_path),
+        cmocka_unit_test(a_damaged_disk_is_refused),
+        cmocka_unit_test(an_output_that_exists_is_not_touched),
+        cmocka_unit_test(any_change_folds_to_what_the_step_left),
     };
 
     return cmocka_run_group_tests_name("capture", tests, enter_scratch, leave_scratch);

@@ -238,6 +238,11 @@ static struct spot *new_spot(struct spot *parent, const char *name, size_t lengt
     return spot;
 }
 
+static void add_to_path(struct surveyor *surveyor, const struct spot *spot)
+{
+    buf_printf(&surveyor->path, "%s%s", surveyor->path.size != 0 ? "/" : "", spot->name);
+}
+
 static bool is_dots(const char *name, size_t length)
 {
     return name[0] == '.' && (length == 1 || (length == 2 && name[1] == '.'));
@@ -275,9 +280,11 @@ static int add_name(struct surveyor *surveyor, struct spot *spot, size_t place,
     child = new_spot(spot, name, length);
     grow(&listing->items, listing->count, &listing->space, sizeof(struct spot *));
     listing->items[listing->count++] = child;
-    return find_inode(surveyor, get32(dirent), &child->found, err) < 0
-               ? fail_while(err, "'%s' in it", child->name)
-               : 0;
+    if (find_inode(surveyor, get32(dirent), &child->found, err) < 0) {
+        add_to_path(surveyor, child);
+        return -1;
+    }
+    return 0;
 }
 
 /* PLACE counts the names so far. */
@@ -425,7 +432,7 @@ static int survey_directory(struct surveyor *surveyor, struct spot *spot, size_t
     for (size_t i = 0; i < spot->child_count; i++) {
         struct spot *child = spot->children[i];
 
-        buf_printf(&surveyor->path, "%s%s", length != 0 ? "/" : "", child->name);
+        add_to_path(surveyor, child);
         if (survey_child(surveyor, child, depth + 1, noise, err) < 0) {
             return -1;
         }

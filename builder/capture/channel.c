@@ -2,9 +2,8 @@
 #include "capture/channel.h"
 
 #include <errno.h>
-#include <stdio.h>
+#include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -21,25 +20,37 @@ char *channel_name(int fd, uint64_t offset_bytes, uint64_t size_bytes)
                    (unsigned long long)size_bytes);
 }
 
+static bool parse_name(const char *name, struct part *ret)
+{
+    char *end;
+
+    ret->fd = (int)strtoul(name, &end, 10);
+    if (end == name || *end != '+') {
+        return false;
+    }
+    ret->offset = strtoull(end + 1, &end, 10);
+    if (*end != '+') {
+        return false;
+    }
+    ret->size = strtoull(end + 1, &end, 10);
+    return *end == '\0';
+}
+
 static errcode_t channel_open(const char *name, int flags, io_channel *ret)
 {
-    unsigned long long offset, size;
     struct struct_io_channel *channel;
-    struct part *part;
-    int fd;
+    struct part part;
 
-    if ((flags & IO_FLAG_RW) != 0 || sscanf(name, "%d+%llu+%llu", &fd, &offset, &size) != 3) {
+    if ((flags & IO_FLAG_RW) != 0 || !parse_name(name, &part)) {
         return EXT2_ET_BAD_DEVICE_NAME;
     }
-    part = xcalloc(1, sizeof(*part));
-    *part = (struct part){fd, offset, size};
     channel = xcalloc(1, sizeof(*channel));
     channel->magic = EXT2_ET_MAGIC_IO_CHANNEL;
     channel->manager = &channel_manager;
     channel->name = xstrdup(name);
     channel->block_size = 1024; /* until the superblock says more */
     channel->refcount = 1;
-    channel->private_data = part;
+    channel->private_data = xmemdup(&part, sizeof(part));
     *ret = channel;
     return 0;
 }

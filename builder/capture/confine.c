@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -75,16 +74,16 @@ static int close_others(const struct confine *confine, int report)
 }
 
 #ifndef SANITIZED
-/* Bytes of address space that this process has. */
+/* Bytes of address space that this process has: the first number of proc(5), statm, in pages. */
 static uint64_t memory_now(void)
 {
-    SCOPED_FILE FILE *file = fopen("/proc/self/statm", "re");
-    unsigned long long pages = 0;
+    SCOPED_FD int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    char text[64] = "";
 
-    if (file != NULL && fscanf(file, "%llu", &pages) != 1) {
-        pages = 0;
+    if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0) {
+        return 0; /* and so a limit that is tight */
     }
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    return strtoull(text, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 static int limit_memory(void)
@@ -124,8 +123,8 @@ static int filter_calls(void)
     /* It may end itself by abort(), as it does without memory. */
     result = result != 0 ? result
                          : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 2,
-                                            SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()),
-                                            SCMP_A2(SCMP_CMP_EQ, SIGABRT));
+                                            SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0),
+                                            SCMP_A2(SCMP_CMP_EQ, SIGABRT, 0));
     if (result == 0) {
         result = seccomp_load(filter);
     }

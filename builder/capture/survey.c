@@ -101,23 +101,34 @@ static void read_device(const struct ext2_inode_large *fields, struct entry *ent
     }
 }
 
+/* The block of a target that is too long for the inode. */
+static int read_target_block(struct surveyor *surveyor, struct found *found,
+                             struct scratch_inode *inode, char *ret, struct error *err)
+{
+    SCOPED_FREE struct piece *pieces = NULL;
+    size_t count;
+
+    if (scratch_pieces(surveyor->scratch, found->number, inode, &pieces, &count, err) < 0) {
+        return -1;
+    }
+    if (count != 1 || pieces[0].logical != 0 || pieces[0].count != 1) {
+        return fail(err, FAIL_ERROR, "a symlink of other blocks than one");
+    }
+    return scratch_block(surveyor->scratch, pieces[0].block, ret, err);
+}
+
 static int read_target(struct surveyor *surveyor, struct found *found, struct scratch_inode *inode,
                        struct error *err)
 {
     SCOPED_FREE char *block = xcalloc(1, VOLUME_BLOCK);
-    SCOPED_FREE struct piece *pieces = NULL;
-    size_t size = inode->fields.i_size, count;
+    size_t size = inode->fields.i_size;
 
     if (size == 0 || size > TARGET_BYTES || inode->fields.i_size_high != 0) {
         return fail(err, FAIL_ERROR, "a symlink to %zu bytes", size);
     }
     if (size < sizeof(inode->fields.i_block)) {
         memcpy(block, inode->fields.i_block, size);
-    } else if (scratch_pieces(surveyor->scratch, found->number, inode, &pieces, &count, err) < 0) {
-        return -1;
-    } else if (count != 1 || pieces[0].logical != 0 || pieces[0].count != 1) {
-        return fail(err, FAIL_ERROR, "a symlink of other blocks than one");
-    } else if (scratch_block(surveyor->scratch, pieces[0].block, block, err) < 0) {
+    } else if (read_target_block(surveyor, found, inode, block, err) < 0) {
         return -1;
     }
     block[size] = '\0';
@@ -190,23 +201,22 @@ static struct found **slot_of(struct surveyor *surveyor, uint32_t number)
     return &(*shard)[number % SHARD];
 }
 
-/* The inode with this number, read when it is met first. */
-static int find_inode(struct surveyor *surveyor, uint32_t number, struct found **ret,
-                      struct error *err)
+/* The inode with this number, read when it is met first; NULL on error. */
+static struct found *find_inode(struct surveyor *surveyor, uint32_t number, struct error *err)
 {
     struct scratch_inode inode;
     struct found **slot, *found;
 
     if (number > scratch_inodes(surveyor->scratch)) {
-        return fail(err, FAIL_ERROR, "inode number %u", number);
+        fail(err, FAIL_ERROR, "inode number %u", number);
+        return NULL;
     }
     slot = slot_of(surveyor, number);
     if (*slot != NULL) {
-        *ret = *slot;
-        return 0;
+        return *slot;
     }
     if (scratch_inode(surveyor->scratch, number, &inode, err) < 0) {
-        return -1;
+        return NULL;
     }
     found = xcalloc(1, sizeof(*found));
     found->number = number;
@@ -215,9 +225,8 @@ static int find_inode(struct surveyor *surveyor, uint32_t number, struct found *
     } else {
         surveyor->survey->first = found;
     }
-    surveyor->last = found;
-    *ret = *slot = found;
-    return decode(surveyor, found, &inode, err);
+    surveyor->last = *slot = found;
+    return decode(surveyor, found, &inode, err) < 0 ? NULL : found;
 }
 
 /* --- a directory ----------------------------------------------------------------------------- */
@@ -280,7 +289,8 @@ static int add_name(struct surveyor *surveyor, struct spot *spot, size_t place,
     child = new_spot(spot, name, length);
     grow(&listing->items, listing->count, &listing->space, sizeof(struct spot *));
     listing->items[listing->count++] = child;
-    if (find_inode(surveyor, get32(dirent), &child->found, err) < 0) {
+    child->found = find_inode(surveyor, get32(dirent), err);
+    if (child->found == NULL) {
         add_to_path(surveyor, child);
         return -1;
     }
@@ -445,7 +455,8 @@ static int survey_root(struct surveyor *surveyor, const struct noise *noise, str
 {
     struct spot *root = surveyor->survey->root = new_spot(NULL, "", 0);
 
-    if (find_inode(surveyor, VOLUME_ROOT, &root->found, err) < 0) {
+    root->found = find_inode(surveyor, VOLUME_ROOT, err);
+    if (root->found == NULL) {
         return fail_at(surveyor, err);
     }
     if (root->found->entry.type != ENTRY_DIRECTORY) {

@@ -285,6 +285,66 @@ static void each_kind_of_change_is_kept(void **state)
     pair_done(&pair);
 }
 
+/* The digest is of the tar, so that no version of zstd changes what a layer is called. */
+static void the_digest_is_that_of_the_tar(void **state)
+{
+    SCOPED_FREE char *found = NULL, *expected = NULL;
+    char hex[HASH_HEX_MAX];
+    struct pair pair;
+
+    (void)state;
+    need_tool("zstd");
+    pair_new(&pair, fill_plain, NULL);
+    image_file(&pair.after, "new", "new", 3);
+    image_layer(&pair.after);
+    pair_finish(&pair);
+    must_capture(&pair);
+    expected = xprintf("%s  layer.tar\n%llu\n", hash_hex(pair.result.digest, hex),
+                       (unsigned long long)pair.result.size);
+    found = RUN("sh", "-c",
+                "zstd -dcq layer.tar.zst >layer.tar; sha256sum layer.tar; stat -c %s layer.tar");
+    assert_string_equal(found, expected);
+    pair_done(&pair);
+}
+
+static void in_order(struct image *after)
+{
+    image_file(after, "new1", "one", 3);
+    image_file(after, "new2", "two", 3);
+    image_link(after, "new3", "new1");
+}
+
+static void in_another_order(struct image *after)
+{
+    image_file(after, "junk", "junk", 4);
+    image_file(after, "new2", "two", 3);
+    image_file(after, "new3", "one", 3);
+    image_link(after, "new1", "new3");
+    image_layer(after);
+    image_remove(after, "junk");
+}
+
+static void where_things_lie_does_not_matter(void **state)
+{
+    void (*const steps[])(struct image *) = {in_order, in_another_order};
+    uint8_t digests[2][HASH_SIZE];
+
+    (void)state;
+    need_tool("e2fsck");
+    for (size_t i = 0; i < COUNT(steps); i++) {
+        struct pair pair;
+
+        pair_new(&pair, fill_plain, NULL);
+        steps[i](&pair.after);
+        image_layer(&pair.after);
+        pair_finish(&pair);
+        must_capture(&pair);
+        memcpy(digests[i], pair.result.digest, HASH_SIZE);
+        pair_done(&pair);
+    }
+    assert_memory_equal(digests[0], digests[1], HASH_SIZE);
+}
+
 static void fill_other(struct image *image, void *data)
 {
     const char *const *texts = data;
@@ -593,7 +653,7 @@ static void holes_names_times_and_attributes_are_kept(void **state)
 /* Linux reserves blocks that it has not written: they are data, of zeros. */
 static void reserved_blocks_read_as_zeros(void **state)
 {
-    SCOPED_FREE char *found = NULL, *zeros = repeat_text('\0', 10000);
+    SCOPED_FREE char *zeros = repeat_text('\0', 10000);
     struct pair pair;
     uint8_t digest[HASH_SIZE];
 
@@ -843,6 +903,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_changed_is_an_empty_layer),
         cmocka_unit_test(each_kind_of_change_is_kept),
+        cmocka_unit_test(the_digest_is_that_of_the_tar),
+        cmocka_unit_test(where_things_lie_does_not_matter),
         cmocka_unit_test(what_lies_below_renamed_directories_is_read),
         cmocka_unit_test(a_touched_file_that_is_the_same_is_not_written),
         cmocka_unit_test(hard_links_are_exact),

@@ -14,9 +14,11 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/stop.h"
 #include "base/text.h"
 
 static int refuse(struct error *err)
@@ -272,6 +274,42 @@ static void a_crash_is_an_error(void **state)
 #endif
 }
 
+static int wait_for_it(void *data, void *result, struct error *err)
+{
+    char byte;
+
+    (void)result;
+    (void)err;
+    return (int)read(*(int *)data, &byte, 1);
+}
+
+/* In a process of its own: what is interrupted once stays so. */
+static int interrupt(void)
+{
+    struct error err = {0};
+    int pipes[2], result, status;
+
+    stop_init();
+    if (pipe(pipes) < 0 || kill(getpid(), SIGTERM) < 0) {
+        return 1;
+    }
+    status = run(wait_for_it, &pipes[0], &result, &pipes[0], 1, &err);
+    return status < 0 && err.kind == FAIL_STOPPED ? 0 : 2;
+}
+
+static void it_ends_when_the_user_interrupts(void **state)
+{
+    int status;
+    pid_t pid = fork();
+
+    (void)state;
+    if (pid == 0) {
+        _exit(interrupt());
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -281,6 +319,7 @@ int main(void)
         cmocka_unit_test(only_what_is_given_is_open),
         cmocka_unit_test(an_end_without_a_word_is_an_error),
         cmocka_unit_test(a_crash_is_an_error),
+        cmocka_unit_test(it_ends_when_the_user_interrupts),
 #ifndef SANITIZED
         cmocka_unit_test(other_system_calls_end_it),
         cmocka_unit_test(memory_and_time_have_an_end),

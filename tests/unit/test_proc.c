@@ -104,6 +104,46 @@ static void input_is_empty_and_output_may_go_nowhere(void **state)
     assert_int_equal(proc_run(&proc, &err), 0);
 }
 
+static void a_descriptor_becomes_the_input(void **state)
+{
+    SCOPED(buf_done) struct buf output = {0};
+    struct proc proc = {.argv = ARGV("cat"), .output = &output};
+    struct error err = {0};
+    int pipes[2];
+
+    (void)state;
+    assert_int_equal(pipe(pipes), 0);
+    assert_int_equal(write(pipes[1], "text", 4), 4);
+    (void)close(pipes[1]);
+    proc.input = pipes[0];
+    assert_int_equal(proc_run(&proc, &err), 0);
+    assert_string_equal(output.data, "text");
+    (void)close(pipes[0]);
+}
+
+static void output_beyond_its_end_is_dropped(void **state)
+{
+    SCOPED(buf_done) struct buf output = {0};
+    const struct proc proc = {.argv = ARGV("seq", "100000"), .output = &output, .output_max = 5};
+    struct error err = {0};
+
+    (void)state;
+    assert_int_equal(proc_run(&proc, &err), 0);
+    assert_int_equal(output.size, 5);
+    assert_string_equal(output.data, "1\n2\n3");
+}
+
+static void memory_has_an_end(void **state)
+{
+    const struct proc proc = {.argv = ARGV("python3", "-c", "bytearray(1 << 30)"),
+                              .memory_max = 512 << 20};
+    struct error err = {0};
+
+    (void)state;
+    assert_int_equal(proc_run(&proc, &err), -1);
+    assert_non_null(strstr(err.message, "MemoryError"));
+}
+
 static void a_status_is_an_error_with_the_last_words(void **state)
 {
     (void)state;
@@ -328,6 +368,9 @@ int main(void)
         cmocka_unit_test(more_output_than_a_pipe_holds_is_whole),
         cmocka_unit_test(the_environment_is_added_to),
         cmocka_unit_test(input_is_empty_and_output_may_go_nowhere),
+        cmocka_unit_test(a_descriptor_becomes_the_input),
+        cmocka_unit_test(output_beyond_its_end_is_dropped),
+        cmocka_unit_test(memory_has_an_end),
         cmocka_unit_test(a_status_is_an_error_with_the_last_words),
         cmocka_unit_test(of_long_words_only_the_end_is_kept),
         cmocka_unit_test(a_signal_is_an_error),

@@ -119,7 +119,7 @@ static char *listing(void)
         "  s=m.name+(' %s %04o'%(t,m.mode))+(' >'+m.linkname if m.linkname else '')\n"
         "  print(s+(' %d'%m.size if t=='f' else ''))\n";
 
-    return RUN("python3", "-c", script);
+    return RUN("/usr/bin/python3", "-c", script);
 }
 
 static void must_list(const char *expected)

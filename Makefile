@@ -52,7 +52,7 @@ Q := $(if $(V),,@)
 say = $(if $(V),,@echo '  $(1)  $@')
 
 .DELETE_ON_ERROR:
-.PHONY: all help deps demo base base-11 base-12 base-13 check test soak bench units san fuzz tidy format format-check \
+.PHONY: all help deps demo base base-11 base-12 base-13 debs check test soak bench units san fuzz tidy format format-check \
     check-headers check-layers man install clean
 
 all: $(OUT)/kiln
@@ -66,6 +66,8 @@ help:
 	@echo 'make bench     time and memory beside other tools, in one run'
 	@echo 'make install   program and man pages, to DESTDIR and PREFIX ($(PREFIX))'
 	@echo 'make deps      what the above need, from Debian; base: the base layer; man: the man pages'
+	@echo 'make base-11 base-13   base layers of other Debian releases'
+	@echo 'make debs      the packages that profiles/ install, from Debian'
 	@echo 'make tidy format format-check san fuzz clean'
 
 $(OUT)/kiln: $(OUT)/obj/builder/main.o $(OUT)/libkiln.a
@@ -113,6 +115,14 @@ base-11 base-12 base-13: base-%: out/layers/debian-%.tar.zst
 
 out/layers/debian-%.tar.zst:
 	layers/debian-$* $@
+
+# The packages of profiles/: a directory for each closure, made anew when the base layer is.
+DEBS := nginx nftables ansible-core usr-is-merged
+debs: $(DEBS:%=out/debs/%)
+
+out/debs/ansible-core: ALSO := git
+$(DEBS:%=out/debs/%): $(BASE)
+	layers/debs $(BASE) $@ $(@F) $(ALSO)
 
 demo: deps
 	$(MAKE) $(JOBS) all

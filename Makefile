@@ -148,14 +148,14 @@ check: check-headers check-layers format-check
 
 test: deps
 	$(MAKE) $(JOBS) all units man check-headers check-layers format-check
-	$(MAKE) base
+	$(MAKE) base debs
 	$(MAKE) $(JOBS) OUT=out/san SAN=address,undefined CFLAGS='-O1 -g' all units
 	$(MAKE) $(JOBS) fuzzers
 	tests/run --tier test
 
 soak: deps
 	$(MAKE) $(JOBS) all units man
-	$(MAKE) base
+	$(MAKE) base debs
 	$(MAKE) $(JOBS) OUT=out/san SAN=address,undefined CFLAGS='-O1 -g' all units
 	$(MAKE) $(JOBS) fuzzers
 	FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run --tier soak

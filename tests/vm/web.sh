@@ -19,7 +19,7 @@ expect_status 0 faketime '+40 days' "$KILN" build "$TOP/profiles/web.yaml" -o la
 rebuild=$!
 make_seed seed.img web
 get_page web/disk.raw 80/ page --second seed.img || fail "nginx does not answer"
-grep -q 'baked' page || fail "another page: $(cat page)"
+grep -q 'Baked by kiln' page || fail "another page: $(cat page)"
 wait "$rebuild" || fail "no second build: $(cat stderr)"
 for layer in first/*; do
     cmp "$layer" "second/${layer#*/}" || fail "a step gave other content on another day: $(cat stderr)"

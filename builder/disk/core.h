@@ -11,22 +11,29 @@
 #include "disk/disk.h"
 #include "guest/guest.h"
 
+struct core {
+    struct buf image;     /* empty: not there yet */
+    struct buf libraries; /* what grub-mkimage was linked with when it made it, a path a line */
+};
+
+void core_done(struct core *core);
+
 /* Runs COMMAND (boot->core_command) in an appliance that has the image mounted. */
-int core_run(struct guest *guest, const char *command, struct buf *core, struct error *err);
+int core_run(struct guest *guest, const char *command, struct core *core, struct error *err);
 
 /*
- * The core image that the store has for this tree and command, appended to CORE: made from the same
- * grub-mkimage, libraries and modules. Nothing when it has none, or there is no store.
+ * Finds the core image that the store has for this tree and command: made from the same
+ * grub-mkimage, libraries and modules. It stays empty when there is none, or no store.
  */
-void core_find(const struct disk *disk, struct buf *core);
+void core_find(const struct disk *disk, struct core *core);
 
 /* Keeps it for the next build; without a store, or where that fails, it is made again then. */
-void core_keep(const struct disk *disk, const struct buf *core);
+void core_keep(const struct disk *disk, const struct core *core);
 
 /*
  * The core image of a disk that is written, into CORE, which is empty: in an appliance of its own,
  * with the disk read-only. Nothing to do without boot->core_command.
  */
-int core_make(const struct disk *disk, struct buf *core, struct error *err);
+int core_make(const struct disk *disk, struct core *core, struct error *err);
 
 #endif

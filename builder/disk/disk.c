@@ -486,11 +486,11 @@ static int embed(struct writing *writing, const struct buf *core, struct error *
 
 int disk_end(struct writing *writing, char **ret_detail, struct error *err)
 {
-    SCOPED(buf_done) struct buf core = {0};
+    SCOPED(core_done) struct core core = {0};
     bool found;
 
     core_find(writing->disk, &core);
-    found = core.size != 0;
+    found = core.image.size != 0;
     if (open_fats(writing, err) < 0 ||
         tree_walk(writing->disk->stack->tree, put_on_fat, writing, err) < 0 ||
         (!writing->ops->eager && begin_late(writing, err) < 0) || stream(writing, err) < 0 ||
@@ -498,10 +498,10 @@ int disk_end(struct writing *writing, char **ret_detail, struct error *err)
         return -1;
     }
     ui_phase_end(writing->disk->ui);
-    if (core.size == 0 && core_make(writing->disk, &core, err) < 0) {
+    if (core.image.size == 0 && core_make(writing->disk, &core, err) < 0) {
         return -1;
     }
-    if (embed(writing, &core, err) < 0) {
+    if (embed(writing, &core.image, err) < 0) {
         return -1;
     }
     if (!found) {

@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/fail.h"
 #include "base/pack.h"
+#include "disk/core.h"
 #include "disk/disk.h"
 #include "layer/tree.h"
 
@@ -47,7 +48,7 @@ struct engine_ops {
 
     /* All else: empty files, links, devices, directories. CORE is filled with what
      * boot->core_command prints, unless it is there; an engine without an appliance does not. */
-    int (*finish)(struct engine *engine, struct buf *core, struct error *err);
+    int (*finish)(struct engine *engine, struct core *core, struct error *err);
 
     char *(*describe)(const struct engine *engine); /* a new string, after begin */
     void (*free)(struct engine *engine);            /* at any time; NULL is fine */

@@ -313,11 +313,11 @@ static int prepare_filesystems(struct engine *engine, struct error *err)
 
 /* --- GRUB's core image ------------------------------------------------------------------- */
 
-static int make_core(struct engine *engine, struct buf *core, struct error *err)
+static int make_core(struct engine *engine, struct core *core, struct error *err)
 {
     const char *command = engine->disk->boot->core_command;
 
-    if (command == NULL || core->size != 0) {
+    if (command == NULL || core->image.size != 0) {
         return 0;
     }
     return core_run(engine->guest, command, core, err) < 0
@@ -396,7 +396,7 @@ static int engine_bytes(struct engine *engine, const void *data, size_t size, ui
     return tar_result(engine, pax_data(engine->tar.pax, data, size, err), err);
 }
 
-static int engine_finish(struct engine *engine, struct buf *core, struct error *err)
+static int engine_finish(struct engine *engine, struct core *core, struct error *err)
 {
     if (tar_result(engine, tree_walk(engine->disk->stack->tree, put_rest, engine, err), err) < 0 ||
         tar_end(engine, err) < 0 || make_core(engine, core, err) < 0) {

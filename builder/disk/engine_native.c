@@ -200,7 +200,7 @@ static int engine_file(struct engine *engine, struct inode *inode, struct error 
     return 1;
 }
 
-static int engine_finish(struct engine *engine, struct buf *core, struct error *err)
+static int engine_finish(struct engine *engine, struct core *core, struct error *err)
 {
     (void)core;
     return native_check_homes(engine, err) < 0 || native_settle(engine, err) < 0

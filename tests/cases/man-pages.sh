@@ -47,3 +47,9 @@ done
 for status in 0 1 2 3 4 130; do
     grep -qE "^ +$status( |\$)" kiln.text || fail "kiln(1) says nothing about status $status"
 done
+# What steps leave out, unless told otherwise.
+sed -n '/noise_standard\[\]/,/NULL/s/^ *"\(.*\)",$/\1/p' "$TOP/builder/capture/noise.c" >patterns
+[ "$(wc -l <patterns)" -ge 10 ] || fail "found only $(wc -l <patterns) patterns"
+while read -r pattern; do
+    grep -qF -- "$pattern" kiln-profile.text || fail "kiln-profile(5) says nothing about '$pattern'"
+done <patterns

@@ -198,8 +198,8 @@ static int match_spot(struct spot *spot, struct node *node, const struct noise *
     spot->node = node;
     spot->known = parent->known && node != NULL && untouched(spot->found, node->inode);
     if (spot->left_out) {
-        parent->noisy =
-            parent->noisy || !spot->known || !same_but_time(&spot->found->entry, node->inode);
+        parent->noisy = parent->noisy || node == NULL || !untouched(spot->found, node->inode) ||
+                        !same_but_time(&spot->found->entry, node->inode);
         return 0;
     }
     if (text_starts(spot->name, WHITEOUT)) {

@@ -239,10 +239,12 @@ static int match_directory(struct spot *spot, const struct noise *noise, struct 
         merge.nodes = nodes;
     }
     while (merge_next(&merge, &child, &node)) {
-        if (child == NULL) {
-            match_gone(spot, node, &space, noise);
-        } else if (match_spot(child, node, noise, err) < 0) {
+        if (child != NULL && match_spot(child, node, noise, err) < 0) {
             return -1;
+        }
+        /* A socket is left out; what it took the place of is gone all the same. */
+        if (node != NULL && (child == NULL || child->found->socket)) {
+            match_gone(spot, node, &space, noise);
         }
     }
     return 0;
@@ -482,7 +484,7 @@ static int write_all(struct comparison *comparison, const struct spot *spot, str
     while (merge_next(&merge, &child, &node)) {
         int result = 0;
 
-        if (child == NULL) {
+        if (node != NULL) {
             result = write_whiteout(comparison, spot, node, err);
         } else if (!child->left_out) {
             result = write_all(comparison, child, err);

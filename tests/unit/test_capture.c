@@ -462,6 +462,24 @@ static void a_touched_file_that_is_the_same_is_not_written(void **state)
     pair_done(&pair);
 }
 
+/* A socket itself is left out. */
+static void what_a_socket_took_the_place_of_is_gone(void **state)
+{
+    struct pair pair;
+
+    (void)state;
+    need_tool("debugfs");
+    pair_new(&pair, fill_plain, NULL);
+    image_add(&pair.after, (struct entry){.path = "s", .type = ENTRY_FIFO}, NULL, 0);
+    image_layer(&pair.after);
+    pair_finish(&pair);
+    edit(&pair, "set_inode_field s mode 0140644\nrm etc/b\nlink s etc/b\nunlink s\n");
+    must_capture(&pair);
+    must_list("etc/.wh.b f 0644 0\n");
+    assert_int_equal(pair.result.removed, 1);
+    pair_done(&pair);
+}
+
 /* --- hard links ------------------------------------------------------------------------------ */
 
 static void fill_links(struct image *image, void *data)
@@ -997,6 +1015,7 @@ int main(void)
         cmocka_unit_test(where_things_lie_does_not_matter),
         cmocka_unit_test(what_lies_below_renamed_directories_is_read),
         cmocka_unit_test(a_touched_file_that_is_the_same_is_not_written),
+        cmocka_unit_test(what_a_socket_took_the_place_of_is_gone),
         cmocka_unit_test(hard_links_are_exact),
         cmocka_unit_test(what_is_left_out_stays_as_it_was),
         cmocka_unit_test(a_time_is_kept_with_a_change),

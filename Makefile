@@ -18,7 +18,7 @@ DEBIAN_PACKAGES := build-essential pkg-config perl \
     libguestfs-dev libguestfs-tools libguestfs-xfs btrfs-progs xfsprogs libarchive-dev libyaml-dev \
     zlib1g-dev libzstd-dev libjansson-dev libssl-dev libext2fs-dev comerr-dev libseccomp-dev e2fsprogs qemu-utils \
     mmdebstrap zstd \
-    libcmocka-dev qemu-system-x86 ovmf mtools dosfstools fdisk gdisk libarchive-tools cpio attr \
+    libcmocka-dev busybox-static qemu-system-x86 ovmf mtools dosfstools fdisk gdisk libarchive-tools cpio attr \
     acl strace file genimage xz-utils lz4 bzip2 zip bsdutils python3 clang clang-format clang-tidy umoci skopeo \
     uidmap uuid-runtime procps man-db time git faketime python3-yaml \
     $(if $(wildcard /boot/vmlinuz-*),,linux-image-cloud-$(HOST_ARCH))
@@ -42,6 +42,7 @@ HEADERS := $(sort $(wildcard builder/*.h builder/*/*.h))
 OBJECTS := $(SOURCES:%.c=$(OUT)/obj/%.o)
 PARTS := $(filter-out $(OUT)/obj/builder/main.o,$(OBJECTS))
 UNITS := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
+HELPERS := $(OUT)/steps $(OUT)/inside
 FUZZERS := $(patsubst tests/fuzz/%.c,$(OUT)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 MAN := $(OUT)/man/kiln.1 $(OUT)/man/kiln-profile.5
 BASE := out/layers/debian-12.tar.zst
@@ -135,12 +136,22 @@ demo: deps
 
 # --- tests -----------------------------------------------------------------------------------
 
-units: $(UNITS)
+units: $(UNITS) $(HELPERS)
 
 $(OUT)/unit/%: tests/unit/%.c $(OUT)/libkiln.a
 	@mkdir -p $(@D)
 	$(call say,TEST)
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -o $@ $< $(OUT)/libkiln.a $(ALL_LIBS) -lcmocka
+
+# For tests/vm: see the heads of their sources. What runs inside is static, as the runner is.
+$(OUT)/steps: tests/lib/steps.c $(OUT)/libkiln.a
+	$(call say,TEST)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -o $@ $< $(OUT)/libkiln.a $(ALL_LIBS)
+
+$(OUT)/inside: tests/lib/inside.c Makefile
+	@mkdir -p $(@D)
+	$(call say,TEST)
+	$(Q)$(CC) $(COMMON_CFLAGS) -O2 -static -o $@ $<
 
 check: check-headers check-layers format-check
 	$(MAKE) $(JOBS) all units man
@@ -224,6 +235,6 @@ install: all man
 	install -D -m 0644 $(OUT)/man/kiln-profile.5 $(DESTDIR)$(PREFIX)/share/man/man5/kiln-profile.5
 
 clean:
-	rm -rf $(OUT)/obj $(OUT)/unit $(OUT)/man $(OUT)/kiln $(OUT)/libkiln.a $(OUT)/runner out/san out/fuzzed
+	rm -rf $(OUT)/obj $(OUT)/unit $(OUT)/man $(OUT)/kiln $(OUT)/libkiln.a $(OUT)/runner $(HELPERS) out/san out/fuzzed
 
--include $(OBJECTS:.o=.d) $(UNITS:=.d)
+-include $(OBJECTS:.o=.d) $(UNITS:=.d) $(OUT)/steps.d

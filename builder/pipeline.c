@@ -195,8 +195,8 @@ static struct lock *make_lock(const struct work *work, const char *path)
         uint64_t size;
 
         layer_digest(layer, digest, &size);
-        lock_add(lock, layer_label(layer), layer_format(layer), digest, size,
-                 layer_step_key(layer));
+        lock_add(lock, layer_label(layer), layer_format(layer),
+                 layer_is_known(layer) ? digest : NULL, size, layer_step_key(layer));
     }
     return lock;
 }
@@ -256,12 +256,13 @@ static int choose_epoch_early(struct work *work, struct error *err)
     int found = find_epoch(work, err);
     int64_t newest = -1;
 
-    for (size_t i = 0; i < work->stack->layer_count && found == 0; i++) {
+    for (size_t i = 0; i < work->stack->layer_count && found >= 0; i++) {
         struct layer *layer = work->stack->layers[i];
         int64_t time = -1;
 
-        if (!layer_is_step(layer) && (learn_layer(work->store, layer, err) < 0 ||
-                                      learn_newest(work->store, layer, &time, err) < 0)) {
+        if (!layer_is_step(layer) &&
+            (learn_layer(work->store, layer, err) < 0 ||
+             (found == 0 && learn_newest(work->store, layer, &time, err) < 0))) {
             return -1;
         }
         newest = time > newest ? time : newest;
@@ -353,7 +354,8 @@ static int open_layers(struct work *work, bool look, struct error *err)
     return steps_resolve(
         &(struct steps_options){.profile = work->profile,
                                 .stack = work->stack,
-                                .lock = look && work->before != NULL ? work->before : work->lock,
+                                .lock = work->lock,
+                                .recall = work->lock != NULL ? work->lock : work->before,
                                 .epoch = work->epoch,
                                 .store = work->store,
                                 .verify = options->verify,
@@ -361,8 +363,8 @@ static int open_layers(struct work *work, bool look, struct error *err)
                                     work->bundle != NULL ? bundle_temporary(work->bundle) : NULL,
                                 .logs = work->keeps_logs ? logs : NULL,
                                 .layers_from = options->layers_from,
-                                .save_layers = options->save_layers,
-                                .refresh = options->refresh_steps,
+                                .save_layers = look ? NULL : options->save_layers,
+                                .refresh = options->refresh_steps && !look,
                                 .look = look,
                                 .shell = options->debug_shell,
                                 .ui = work->ui},

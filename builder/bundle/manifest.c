@@ -77,21 +77,30 @@ json_t *manifest_plan(const struct plan *plan)
     return object;
 }
 
+static json_t *layer_json(const struct layer *layer)
+{
+    json_t *object = json_object();
+    bool known = layer_is_known(layer);
+    uint8_t digest[HASH_SIZE];
+    uint64_t size;
+
+    layer_digest(layer, digest, &size);
+    json_object_set_new(object, "name", ui_string(layer_label(layer)));
+    json_object_set_new(object, "format", json_string(layer_format(layer)));
+    if (layer_step_key(layer) != NULL) {
+        json_object_set_new(object, "step", hex_string(layer_step_key(layer)));
+    }
+    json_object_set_new(object, "sha256", known ? hex_string(digest) : json_null());
+    json_object_set_new(object, "size", known ? json_integer((json_int_t)size) : json_null());
+    return object;
+}
+
 json_t *manifest_layers(struct layer *const *layers, size_t count)
 {
     json_t *array = json_array();
 
     for (size_t i = 0; i < count; i++) {
-        json_t *object = json_object();
-        uint8_t digest[HASH_SIZE];
-        uint64_t size;
-
-        layer_digest(layers[i], digest, &size);
-        json_object_set_new(object, "name", ui_string(layer_label(layers[i])));
-        json_object_set_new(object, "format", json_string(layer_format(layers[i])));
-        json_object_set_new(object, "sha256", hex_string(digest));
-        json_object_set_new(object, "size", json_integer((json_int_t)size));
-        json_array_append_new(array, object);
+        json_array_append_new(array, layer_json(layers[i]));
     }
     return array;
 }

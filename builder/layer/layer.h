@@ -55,12 +55,13 @@ bool layer_is_step(const struct layer *layer);
 /*
  * Gives a step the content that was captured under KEY: the tar.zst at PATH (copied), whose
  * uncompressed bytes digest to DIGEST and are SIZE bytes long, which is what layer_digest says of
- * it. Reading verifies it: FAIL_MISMATCH. With PATH NULL it is known, and cannot be read.
+ * it. Reading verifies it: FAIL_MISMATCH. With PATH NULL it is known, and cannot be read; with
+ * DIGEST NULL as well, nothing but its key is known.
  */
 void layer_capture(struct layer *layer, const uint8_t key[HASH_SIZE], const char *path,
-                   const uint8_t digest[HASH_SIZE], uint64_t size);
+                   const uint8_t *digest, uint64_t size);
 
-/* The key of a step, zeros before it has one; NULL for any other layer. Borrowed. */
+/* The key of a step; NULL before it has one, and for any other layer. Borrowed. */
 const uint8_t *layer_step_key(const struct layer *layer);
 
 /* True once layer_digest is valid. */

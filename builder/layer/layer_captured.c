@@ -12,6 +12,7 @@
 
 struct captured {
     struct layer layer;
+    bool has_key;
     uint8_t key[HASH_SIZE];
     char *path; /* NULL: not captured yet, or not at hand */
 };
@@ -81,7 +82,7 @@ struct layer *layer_new_captured(const struct profile_layer *spec)
 }
 
 void layer_capture(struct layer *layer, const uint8_t key[HASH_SIZE], const char *path,
-                   const uint8_t digest[HASH_SIZE], uint64_t size)
+                   const uint8_t *digest, uint64_t size)
 {
     struct captured *captured = (struct captured *)layer;
     struct stat st;
@@ -89,17 +90,22 @@ void layer_capture(struct layer *layer, const uint8_t key[HASH_SIZE], const char
     assert(layer_is_step(layer));
     free(captured->path);
     captured->path = path != NULL ? xstrdup(path) : NULL;
+    captured->has_key = true;
     memcpy(captured->key, key, HASH_SIZE);
-    memcpy(layer->digest, digest, HASH_SIZE);
+    layer->settled = digest != NULL;
+    if (digest != NULL) {
+        memcpy(layer->digest, digest, HASH_SIZE);
+    }
     layer->digest_size = size;
-    layer->settled = true;
     /* What is wrong with the file is said when it is read. */
     layer->size_hint = path != NULL && stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
 }
 
 const uint8_t *layer_step_key(const struct layer *layer)
 {
-    return layer_is_step(layer) ? ((const struct captured *)layer)->key : NULL;
+    const struct captured *captured = (const struct captured *)layer;
+
+    return layer_is_step(layer) && captured->has_key ? captured->key : NULL;
 }
 
 static int was_measured(void *data, const struct archive_sum *sum, struct error *err)

@@ -60,7 +60,7 @@ struct pairs {
 static bool same_layer(const struct lock_layer *a, const struct lock_layer *b, bool digest)
 {
     return strcmp(a->format, b->format) == 0 && strcmp(a->name, b->name) == 0 &&
-           (!digest || memcmp(a->sha256, b->sha256, HASH_SIZE) == 0);
+           (!digest || (!b->pending && memcmp(a->sha256, b->sha256, HASH_SIZE) == 0));
 }
 
 static void pair_up(struct pairs *pairs, bool digest)
@@ -110,7 +110,9 @@ static void add_single(struct changes *changes, const struct lock *lock, size_t 
         change.before_number = i + 1;
     }
     add(changes, change,
-        xprintf("%s %s: sha256:%s", name, change.change, short_digest(layer, digest)));
+        layer->pending
+            ? xprintf("%s %s: it has to run", name, change.change)
+            : xprintf("%s %s: sha256:%s", name, change.change, short_digest(layer, digest)));
 }
 
 /* A layer that both have, at K and at I. */
@@ -127,7 +129,9 @@ static void compare_pair(struct changes *changes, const struct pairs *pairs, siz
                             .after_number = i + 1};
     char a[HASH_HEX_MAX], b[HASH_HEX_MAX];
 
-    if (memcmp(old->sha256, new->sha256, HASH_SIZE) != 0) {
+    if (new->pending) {
+        add(changes, change, xprintf("inputs of %s changed: it has to run", name));
+    } else if (memcmp(old->sha256, new->sha256, HASH_SIZE) != 0) {
         add(changes, change,
             xprintf("%s changed: sha256:%s → sha256:%s", name, short_digest(old, a),
                     short_digest(new, b)));
@@ -192,12 +196,17 @@ static json_t *layer_json(const struct lock_layer *layer, size_t number)
 {
     char hex[HASH_HEX_MAX], step[HASH_HEX_MAX];
 
-    return layer == NULL
-               ? json_null()
-               : json_pack("{s:I, s:o, s:s, s:s*, s:s, s:I}", "number", (json_int_t)number, "name",
-                           ui_string(layer->name), "format", layer->format, "step",
-                           layer->is_step ? hash_hex(layer->step, step) : NULL, "sha256",
-                           hash_hex(layer->sha256, hex), "size", (json_int_t)layer->size_bytes);
+    if (layer == NULL) {
+        return json_null();
+    }
+    if (layer->pending) {
+        return json_pack("{s:I, s:o, s:s, s:n, s:n}", "number", (json_int_t)number, "name",
+                         ui_string(layer->name), "format", layer->format, "sha256", "size");
+    }
+    return json_pack("{s:I, s:o, s:s, s:s*, s:s, s:I}", "number", (json_int_t)number, "name",
+                     ui_string(layer->name), "format", layer->format, "step",
+                     layer->is_step ? hash_hex(layer->step, step) : NULL, "sha256",
+                     hash_hex(layer->sha256, hex), "size", (json_int_t)layer->size_bytes);
 }
 
 static void say_change(struct ui *ui, const struct change *change)

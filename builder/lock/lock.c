@@ -38,8 +38,8 @@ struct lock *lock_new(const char *path, const char *seed, int64_t epoch)
     return lock;
 }
 
-void lock_add(struct lock *lock, const char *name, const char *format,
-              const uint8_t sha256[HASH_SIZE], uint64_t size_bytes, const uint8_t *step)
+void lock_add(struct lock *lock, const char *name, const char *format, const uint8_t *sha256,
+              uint64_t size_bytes, const uint8_t *step)
 {
     struct lock_layer *layer;
 
@@ -47,9 +47,12 @@ void lock_add(struct lock *lock, const char *name, const char *format,
     layer = &lock->layers[lock->layer_count++];
     *layer = (struct lock_layer){.name = xstrdup(name),
                                  .format = xstrdup(format),
-                                 .is_step = step != NULL,
+                                 .is_step = step != NULL || sha256 == NULL,
+                                 .pending = sha256 == NULL,
                                  .size_bytes = size_bytes};
-    memcpy(layer->sha256, sha256, HASH_SIZE);
+    if (sha256 != NULL) {
+        memcpy(layer->sha256, sha256, HASH_SIZE);
+    }
     if (step != NULL) {
         memcpy(layer->step, step, HASH_SIZE);
     }

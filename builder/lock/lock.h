@@ -30,6 +30,7 @@ struct lock_layer {
     char *name;       /* profile_layer_label's */
     char *format;     /* "archive", "oci", "docker", "directory", "files", "packages", "run" */
     bool is_step;     /* the last two */
+    bool pending;     /* a step that has to run first: neither key nor digest; in no file */
     uint8_t step[HASH_SIZE]; /* of a step: its key, of all that it is made from */
     struct mark step_mark;
     uint8_t sha256[HASH_SIZE]; /* of a step: of what was captured, as is the size */
@@ -51,11 +52,12 @@ char *lock_path(const char *profile);
 
 /*
  * One without layers, for this kiln's DISK_FORMAT. All arguments are copied. STEP is the key of a
- * step, NULL for any other layer.
+ * step, NULL for any other layer. SHA256 is NULL for a step that has to run first; a lock with one
+ * is for comparing.
  */
 struct lock *lock_new(const char *path, const char *seed, int64_t epoch);
-void lock_add(struct lock *lock, const char *name, const char *format,
-              const uint8_t sha256[HASH_SIZE], uint64_t size_bytes, const uint8_t *step);
+void lock_add(struct lock *lock, const char *name, const char *format, const uint8_t *sha256,
+              uint64_t size_bytes, const uint8_t *step);
 void lock_free(struct lock *lock);
 SCOPE_DEFINE(lock, lock_free)
 

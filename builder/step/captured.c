@@ -10,6 +10,7 @@
 
 #include "base/copy.h"
 #include "base/file.h"
+#include "base/output.h"
 #include "base/pack.h"
 
 #define LAYER_NAME "layer.tar.zst"
@@ -26,16 +27,23 @@ void captured_done(struct captured *captured)
     *captured = (struct captured){0};
 }
 
-int captured_copy(const char *from, const char *to, struct error *err)
+static int copy_into(int out, const char *from, const char *to, struct error *err)
 {
     SCOPED_FD int in = open(from, O_RDONLY | O_CLOEXEC);
-    SCOPED_FD int out = open(to, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     struct stat st;
 
-    if (in < 0 || out < 0 || fstat(in, &st) < 0) {
-        return fail_os(err, "copy '%s' to '%s'", from, to);
+    return in < 0 || fstat(in, &st) < 0 ? fail_os(err, "copy '%s' to '%s'", from, to)
+                                        : copy_sparse(in, out, (uint64_t)st.st_size, to, err);
+}
+
+int captured_copy(const char *from, const char *to, struct error *err)
+{
+    SCOPED_FD int out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+
+    if (out < 0) {
+        return fail_os(err, "create '%s'", to);
     }
-    if (copy_sparse(in, out, (uint64_t)st.st_size, to, err) < 0) {
+    if (copy_into(out, from, to, err) < 0) {
         return -1;
     }
     return close(TAKE_FD(out)) < 0 ? fail_os(err, "write '%s'", to) : 0;
@@ -141,23 +149,10 @@ int captured_export(const char *directory, const uint8_t key[HASH_SIZE],
                     const struct captured *captured, struct error *err)
 {
     SCOPED_FREE char *path = name_in(directory, key);
-    SCOPED_FREE char *partial = xprintf("%s.partial-%ld", path, (long)getpid());
+    SCOPED(output_done) struct output output = {0};
 
-    if (file_exists(path)) {
-        return 0;
-    }
-    if (file_make_dirs(directory, err) < 0) {
-        return -1;
-    }
-    (void)unlink(partial); /* of a killed process with our number */
-    if (captured_copy(captured->path, partial, err) < 0) {
-        (void)unlink(partial);
-        return -1;
-    }
-    if (rename(partial, path) < 0) {
-        fail_os(err, "rename '%s' to '%s'", partial, path);
-        (void)unlink(partial);
-        return -1;
-    }
-    return 0;
+    return file_make_dirs(directory, err) < 0 || output_open(&output, path, err) < 0 ||
+                   copy_into(output.fd, captured->path, path, err) < 0
+               ? -1
+               : output_commit(&output, err);
 }

@@ -37,7 +37,7 @@ int captured_import(const char *directory, const uint8_t key[HASH_SIZE], struct 
 int captured_keep(const struct store *store, const uint8_t key[HASH_SIZE],
                   const struct captured *captured, struct error *err);
 
-/* Saves it as DIRECTORY/KEY.tar.zst, whole or not at all, unless it is there already. */
+/* Saves it as DIRECTORY/KEY.tar.zst, whole or not at all, in the place of what is there. */
 int captured_export(const char *directory, const uint8_t key[HASH_SIZE],
                     const struct captured *captured, struct error *err);
 

@@ -70,9 +70,10 @@ static int add_package(const struct profile_package *package, const struct store
     return 0;
 }
 
-int inputs_digest(const struct profile_layer *spec, const struct store *store, struct hash *hash,
-                  struct error *err)
+int inputs_digest(const struct profile_layer *spec, const struct store *store,
+                  uint8_t ret[HASH_SIZE], struct error *err)
 {
+    SCOPED(hash_freep) struct hash *hash = hash_new();
     SCOPED(buf_done) struct buf script = {0};
     uint8_t digest[HASH_SIZE];
 
@@ -93,6 +94,7 @@ int inputs_digest(const struct profile_layer *spec, const struct store *store, s
             return fail_while(err, "step '%s'", spec->name);
         }
     }
+    hash_end(hash, ret);
     return 0;
 }
 

@@ -14,11 +14,11 @@
 #include "ui/ui.h"
 
 /*
- * Adds to HASH what the step SPEC is given: script, packages, mounts. STORE, which may be NULL,
+ * The digest of what the step SPEC is given: script, packages, mounts. STORE, which may be NULL,
  * remembers digests of packages.
  */
-int inputs_digest(const struct profile_layer *spec, const struct store *store, struct hash *hash,
-                  struct error *err);
+int inputs_digest(const struct profile_layer *spec, const struct store *store,
+                  uint8_t ret[HASH_SIZE], struct error *err);
 
 /*
  * Writes the inputs of the steps of PROFILE from layer FIRST on to a new drive at PATH; a step's

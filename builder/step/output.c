@@ -193,21 +193,24 @@ int output_begin(struct output *output, const char *name, const char *log, struc
     return 0;
 }
 
-/* The last lines, as far as they are whole. */
+/* The last lines; of much that had to be escaped, as many bytes as a message has room for. */
 static void add_tail(const struct output *output, struct buf *ret)
 {
-    const char *start = output->tail.data, *at;
+    SCOPED(buf_done) struct buf text = {0};
+    const char *start, *end, *at;
     unsigned lines = 0;
 
     if (output->tail.size == 0) {
         return;
     }
-    at = start + output->tail.size;
-    while (at > start &&
-           (at[-1] != '\n' || at == start + output->tail.size || ++lines < TAIL_LINES)) {
+    text_escape(&text, output->tail.data, output->tail.size, true);
+    end = text.data + text.size;
+    start = text.size > TAIL_BYTES ? end - TAIL_BYTES : text.data;
+    at = end;
+    while (at > start && (at[-1] != '\n' || at == end || ++lines < TAIL_LINES)) {
         at--;
     }
-    text_escape(ret, at, (size_t)(start + output->tail.size - at), true);
+    buf_add(ret, at, (size_t)(end - at));
 }
 
 static int close_log(struct output *output, struct error *err)

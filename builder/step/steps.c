@@ -2,6 +2,7 @@
 #include "step/steps.h"
 
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -22,7 +23,8 @@ struct steps {
     struct steps_options copy;
     const struct steps_options *options; /* the copy */
     size_t layer_count;
-    struct captured *captured; /* by layer; empty for what is no step */
+    struct captured *captured;   /* by layer; empty for what is no step */
+    uint8_t (*given)[HASH_SIZE]; /* by layer: what each step is given */
     size_t pending;
     struct drive *inputs, *scratch;
     struct room_options room_options;
@@ -58,6 +60,44 @@ static uint64_t most_memory(const struct profile *profile)
     return most;
 }
 
+/* Digests what each step is given, before the first one takes its time. */
+static int digest_inputs(struct steps *steps, struct error *err)
+{
+    const struct profile *profile = steps->options->profile;
+
+    for (size_t i = 0; i < profile->layer_count; i++) {
+        if (profile_is_step(&profile->layers[i]) &&
+            inputs_digest(&profile->layers[i], steps->options->store, steps->given[i], err) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* What was written is what was digested: nothing is kept under the key of something else. */
+static int check_inputs(const struct steps *steps, size_t first, struct error *err)
+{
+    const struct profile *profile = steps->options->profile;
+
+    for (size_t i = first; i < profile->layer_count; i++) {
+        const struct profile_layer *spec = &profile->layers[i];
+        uint8_t now[HASH_SIZE];
+
+        if (!profile_is_step(spec)) {
+            continue;
+        }
+        if (inputs_digest(spec, steps->options->store, now, err) < 0) {
+            return -1;
+        }
+        if (memcmp(now, steps->given[i], HASH_SIZE) != 0) {
+            return fail(err, FAIL_ERROR,
+                        "step '%s': its script, packages or mounts changed while they were read",
+                        spec->name);
+        }
+    }
+    return 0;
+}
+
 /* Everything for the steps from layer INDEX on; one that is found after all just does not run. */
 static int open_room(struct steps *steps, size_t index, struct error *err)
 {
@@ -68,6 +108,7 @@ static int open_room(struct steps *steps, size_t index, struct error *err)
 
     if (inputs_write(profile, index, inputs, options->temporary, options->ui, &steps->inputs, err) <
             0 ||
+        check_inputs(steps, index, err) < 0 ||
         drive_new(scratch, "kiln-scratch", profile->disk_size_bytes + SCRATCH_EXTRA,
                   profile->inodes, &steps->scratch, err) < 0) {
         return -1;
@@ -169,8 +210,9 @@ static int tell_difference(const struct steps *steps, const char *name,
     return 0;
 }
 
-static int check_lock(const struct steps *steps, size_t index, const struct captured *now,
-                      const struct buf *paths, struct error *err)
+/* PATHS: which ones differ from what it gave before, where that is known. */
+static int check_captured(const struct steps *steps, size_t index, const struct captured *now,
+                          const struct buf *paths, struct error *err)
 {
     const struct steps_options *options = steps->options;
     const struct layer *layer = options->stack->layers[index];
@@ -180,22 +222,37 @@ static int check_lock(const struct steps *steps, size_t index, const struct capt
                          now->size, err) == 0) {
         return 0;
     }
-    return paths->size != 0 ? fail_hint(err, "these paths differ: %s", paths->data)
-                            : fail_hint(err, "the step gave other content than when it was locked; "
+    err->hint[0] = '\0'; /* nobody changed anything */
+    return paths->size != 0 ? fail_hint(err, "these paths differ from before: %s", paths->data)
+                            : fail_hint(err, "the same step gave other content when it was locked; "
                                              "--layers-from takes what --save-layers saved then");
+}
+
+/* Of what lies between steps, before they run on top of it. */
+static int check_layer(const struct steps *steps, size_t index, struct error *err)
+{
+    const struct lock *lock = steps->options->lock;
+    const struct layer *layer = steps->options->stack->layers[index];
+    uint8_t digest[HASH_SIZE];
+    uint64_t size;
+
+    layer_digest(layer, digest, &size);
+    return lock == NULL ? 0
+                        : lock_check_layer(lock, index, layer_name(layer), layer_format(layer),
+                                           digest, size, err);
 }
 
 /* --- one step ------------------------------------------------------------------------------- */
 
+/* The directory that the user names comes first: the store may have what ran here. */
 static int find(const struct steps *steps, const uint8_t key[HASH_SIZE], struct captured *ret,
                 struct error *err)
 {
     const struct steps_options *options = steps->options;
+    int there =
+        options->layers_from != NULL ? captured_import(options->layers_from, key, ret, err) : 0;
 
-    if (captured_find(options->store, key, options->verify, ret) > 0) {
-        return 1;
-    }
-    return options->layers_from != NULL ? captured_import(options->layers_from, key, ret, err) : 0;
+    return there != 0 ? there : captured_find(options->store, key, options->verify, ret);
 }
 
 /* Without the store the next build runs it again, that is all. */
@@ -226,7 +283,7 @@ static int run_again(struct steps *steps, size_t index, const uint8_t key[HASH_S
     if (execute(steps, index, &now, err) < 0 ||
         tell_difference(steps, steps->options->profile->layers[index].name, before, &now, &paths,
                         err) < 0 ||
-        check_lock(steps, index, &now, &paths, err) < 0) {
+        check_captured(steps, index, &now, &paths, err) < 0) {
         return -1;
     }
     captured_done(before);
@@ -265,15 +322,36 @@ static int use(struct steps *steps, size_t index, const uint8_t key[HASH_SIZE], 
 }
 
 /* A lock that has the same key says what the step gives, even where that is not at hand. */
-static void assume(const struct steps *steps, size_t index, const uint8_t key[HASH_SIZE])
+static void recall(const struct steps *steps, size_t index, const uint8_t key[HASH_SIZE])
 {
-    const struct steps_options *options = steps->options;
+    const struct lock *lock = steps->options->recall;
+    struct layer *layer = steps->options->stack->layers[index];
 
-    if (options->lock != NULL) {
-        const struct lock_layer *locked = &options->lock->layers[index];
+    layer_capture(layer, key, NULL, NULL, 0);
+    for (size_t i = 0; lock != NULL && i < lock->layer_count; i++) {
+        const struct lock_layer *locked = &lock->layers[i];
 
-        layer_capture(options->stack->layers[index], key, NULL, locked->sha256, locked->size_bytes);
+        if (locked->is_step && memcmp(locked->step, key, HASH_SIZE) == 0) {
+            layer_capture(layer, key, NULL, locked->sha256, locked->size_bytes);
+        }
     }
+}
+
+/* What was found: the content, unless it has to be made again all the same. */
+static int take(struct steps *steps, size_t index, const uint8_t key[HASH_SIZE],
+                struct captured *found, struct error *err)
+{
+    static const struct buf no_paths;
+
+    if (found->path == NULL || steps->options->refresh) {
+        return run_again(steps, index, key, found, err);
+    }
+    if (check_captured(steps, index, found, &no_paths, err) < 0) {
+        return fail_while(err, "'%s'", found->path);
+    }
+    steps->captured[index] = *found;
+    *found = (struct captured){0};
+    return 0;
 }
 
 /* 1: it has its content; 0: it would have to run. */
@@ -285,26 +363,19 @@ static int resolve(struct steps *steps, size_t index, struct error *err)
     uint8_t key[HASH_SIZE];
     int there;
 
-    if (step_key(options->profile, options->stack, index, options->epoch, options->store, key,
-                 err) < 0 ||
-        (options->lock != NULL &&
-         lock_check_step(options->lock, index, spec->name, key, err) < 0)) {
+    step_key(options->profile, options->stack, index, options->epoch, steps->given[index], key);
+    if (options->lock != NULL && lock_check_step(options->lock, index, spec->name, key, err) < 0) {
         return -1;
     }
     there = find(steps, key, &found, err);
-    if (there == 0 && options->look) {
-        assume(steps, index, key);
-    }
-    if (there < 0 || (there == 0 && options->look)) {
-        return there;
-    }
-    if (there > 0 && !options->refresh) {
-        steps->captured[index] = found;
-        found = (struct captured){0};
-    } else if (run_again(steps, index, key, &found, err) < 0) {
+    if (there < 0) {
         return -1;
     }
-    return use(steps, index, key, err) < 0 ? -1 : 1;
+    if (there == 0 && options->look) {
+        recall(steps, index, key);
+        return 0;
+    }
+    return take(steps, index, key, &found, err) < 0 || use(steps, index, key, err) < 0 ? -1 : 1;
 }
 
 /* --- all of them ---------------------------------------------------------------------------- */
@@ -330,7 +401,10 @@ static int resolve_layer(struct steps *steps, size_t index, bool known_below, st
     struct layer *layer = steps->options->stack->layers[index];
 
     if (!layer_is_step(layer)) {
-        return learn_layer(steps->options->store, layer, err) < 0 ? -1 : 1;
+        return learn_layer(steps->options->store, layer, err) < 0 ||
+                       check_layer(steps, index, err) < 0
+                   ? -1
+                   : 1;
     }
     return known_below ? resolve(steps, index, err) : 0;
 }
@@ -354,6 +428,22 @@ static int resolve_all(struct steps *steps, struct error *err)
     return close_room(steps, err);
 }
 
+/* A name that was mistyped must not mean that everything runs again. */
+static int check_source(const struct steps_options *options, struct error *err)
+{
+    struct stat st;
+
+    if (options->layers_from == NULL) {
+        return 0;
+    }
+    if (stat(options->layers_from, &st) < 0) {
+        return fail_os(err, "--layers-from: open '%s'", options->layers_from);
+    }
+    return S_ISDIR(st.st_mode) ? 0
+                               : fail(err, FAIL_ERROR, "--layers-from: '%s' is not a directory",
+                                      options->layers_from);
+}
+
 int steps_resolve(const struct steps_options *options, struct steps **ret, struct error *err)
 {
     SCOPED(steps_freep) struct steps *steps = xcalloc(1, sizeof(*steps));
@@ -362,7 +452,9 @@ int steps_resolve(const struct steps_options *options, struct steps **ret, struc
     steps->options = &steps->copy;
     steps->layer_count = options->stack->layer_count;
     steps->captured = xcalloc(steps->layer_count, sizeof(*steps->captured));
-    if (resolve_all(steps, err) < 0) {
+    steps->given = xcalloc(steps->layer_count, sizeof(*steps->given));
+    if (check_source(options, err) < 0 || digest_inputs(steps, err) < 0 ||
+        resolve_all(steps, err) < 0) {
         return -1;
     }
     *ret = TAKE(steps);
@@ -386,5 +478,6 @@ void steps_free(struct steps *steps)
         captured_done(&steps->captured[i]);
     }
     free(steps->captured);
+    free(steps->given);
     free(steps);
 }

@@ -19,8 +19,9 @@
 
 struct steps_options {
     const struct profile *profile;
-    struct stack *stack;     /* opened; nothing was read */
-    const struct lock *lock; /* what the steps must be; NULL: whatever they are */
+    struct stack *stack;       /* opened; nothing was read */
+    const struct lock *lock;   /* what the layers must be; NULL: whatever they are */
+    const struct lock *recall; /* with LOOK: says what steps gave, by key; NULL: nobody does */
     int64_t epoch;
     struct store *store;     /* NULL: none */
     bool verify;             /* read all of what the store has before it is used */
@@ -41,7 +42,7 @@ bool steps_needed(const struct profile *profile);
 
 /*
  * Gives every step of the stack its content, and every other layer its digest. *RET holds what
- * that lies in, and must stay as long as the stack. A step that is not what the lock says is
+ * that lies in, and must stay as long as the stack. A layer that is not what the lock says is
  * FAIL_MISMATCH, one that fails FAIL_ERROR; nothing is left then but what earlier steps gave.
  */
 int steps_resolve(const struct steps_options *options, struct steps **ret, struct error *err);

@@ -12,7 +12,7 @@
 #include "base/file.h"
 #include "base/text.h"
 
-enum { TAIL_BYTES = 4096, TAIL_LINES = 20, LINE_MAX_BYTES = 1024 };
+enum { TAIL_BYTES = 4096, TAIL_LINES = 20, LINE_MAX_BYTES = 1024, TAB_COLUMNS = 8 };
 
 struct output {
     struct ui *ui;
@@ -27,31 +27,12 @@ struct output {
     char *name;
     int log; /* -1 between steps */
     uint64_t logged, lost;
-    struct buf tail, line;
-    struct error error; /* of writing the log */
+    struct buf tail, line; /* escaped; not yet */
+    bool returned;         /* a carriage return came last */
+    struct error error;    /* of writing the log */
 };
 
 /* --- the thread -------------------------------------------------------------------------- */
-
-static void show_line(struct output *output)
-{
-    ui_detail(output->ui, "%s: %s", output->name,
-              output->line.data != NULL ? output->line.data : "");
-    buf_clear(&output->line);
-}
-
-/* With -v, line by line; one that does not end is cut. */
-static void show(struct output *output, const char *data, size_t size)
-{
-    for (size_t i = 0; i < size; i++) {
-        if (data[i] == '\n' || output->line.size == LINE_MAX_BYTES) {
-            show_line(output);
-        }
-        if (data[i] != '\n' && data[i] != '\0') {
-            buf_putc(&output->line, data[i]);
-        }
-    }
-}
 
 static void keep_log(struct output *output, const char *data, size_t size)
 {
@@ -76,6 +57,38 @@ static void keep_tail(struct output *output, const char *data, size_t size)
     }
 }
 
+static void end_line(struct output *output)
+{
+    SCOPED(buf_done) struct buf text = {0};
+
+    text_escape(&text, output->line.data, output->line.size, false);
+    buf_putc(&text, '\n');
+    keep_log(output, text.data, text.size);
+    keep_tail(output, text.data, text.size);
+    text.data[text.size - 1] = '\0';
+    ui_detail(output->ui, "%s: %s", output->name, text.data);
+    buf_clear(&output->line);
+}
+
+/* A line that is written over is a line of its own here; one that does not end is cut. */
+static void add_byte(struct output *output, char byte)
+{
+    struct buf *line = &output->line;
+    bool ends = byte == '\n' || byte == '\r', second = byte == '\n' && output->returned;
+
+    output->returned = byte == '\r';
+    if (!second && (ends || line->size >= LINE_MAX_BYTES)) {
+        end_line(output);
+    }
+    if (byte == '\t') {
+        do {
+            buf_putc(line, ' ');
+        } while (line->size % TAB_COLUMNS != 0);
+    } else if (!ends) {
+        buf_putc(line, byte);
+    }
+}
+
 /* Takes what there is: false when there is nothing. */
 static bool take(struct output *output)
 {
@@ -85,10 +98,8 @@ static bool take(struct output *output)
     if (got <= 0) {
         return got < 0 && errno == EINTR;
     }
-    if (output->log >= 0) {
-        show(output, data, (size_t)got);
-        keep_log(output, data, (size_t)got);
-        keep_tail(output, data, (size_t)got);
+    for (ssize_t i = 0; i < got && output->log >= 0; i++) {
+        add_byte(output, data[i]);
     }
     return true;
 }
@@ -188,24 +199,24 @@ int output_begin(struct output *output, const char *name, const char *log, struc
     output->logged = output->lost = 0;
     buf_clear(&output->tail);
     buf_clear(&output->line);
+    output->returned = false;
     output->error = (struct error){0};
     (void)pthread_mutex_unlock(&output->lock);
     return 0;
 }
 
-/* The last lines; of much that had to be escaped, as many bytes as a message has room for. */
+/* The last lines, as many as a message has room for. */
 static void add_tail(const struct output *output, struct buf *ret)
 {
-    SCOPED(buf_done) struct buf text = {0};
+    const struct buf *tail = &output->tail;
     const char *start, *end, *at;
     unsigned lines = 0;
 
-    if (output->tail.size == 0) {
+    if (tail->size == 0) {
         return;
     }
-    text_escape(&text, output->tail.data, output->tail.size, true);
-    end = text.data + text.size;
-    start = text.size > TAIL_BYTES ? end - TAIL_BYTES : text.data;
+    end = tail->data + tail->size;
+    start = tail->size > TAIL_BYTES ? end - TAIL_BYTES : tail->data;
     at = end;
     while (at > start && (at[-1] != '\n' || at == end || ++lines < TAIL_LINES)) {
         at--;
@@ -215,9 +226,6 @@ static void add_tail(const struct output *output, struct buf *ret)
 
 static int close_log(struct output *output, struct error *err)
 {
-    if (output->line.size != 0) {
-        show_line(output);
-    }
     if (output->lost != 0) {
         SCOPED_FREE char *line =
             xprintf("\n[%llu bytes more are left out]\n", (unsigned long long)output->lost);
@@ -243,6 +251,9 @@ int output_end(struct output *output, struct buf *tail, struct error *err)
     wake(output);
     while (output->drain) {
         (void)pthread_cond_wait(&output->changed, &output->lock);
+    }
+    if (output->line.size != 0) {
+        end_line(output);
     }
     add_tail(output, tail);
     result = close_log(output, err);

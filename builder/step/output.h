@@ -17,7 +17,7 @@ int output_new(const char *path, struct ui *ui, struct output **ret, struct erro
 void output_free(struct output *output);
 SCOPE_DEFINE(output, output_free)
 
-/* What comes from now on is that of NAME, and goes into the file LOG. */
+/* What comes from now on is that of NAME, and goes into the file LOG, escaped. */
 int output_begin(struct output *output, const char *name, const char *log, struct error *err);
 
 /*

@@ -121,13 +121,11 @@ static void add_path(struct buf *ret, const char *path, size_t *count)
     ++*count;
 }
 
-int compare_captured(const char *a, const char *b, struct buf *ret, size_t *ret_count,
-                     struct error *err)
+int compare_captured(const char *a, const char *b, struct buf *ret, struct error *err)
 {
     SCOPED(items_done) struct items one = {0}, other = {0};
-    size_t i = 0, k = 0;
+    size_t i = 0, k = 0, count = 0;
 
-    *ret_count = 0;
     if (list_items(a, &one, err) < 0 || list_items(b, &other, err) < 0) {
         return -1;
     }
@@ -137,13 +135,13 @@ int compare_captured(const char *a, const char *b, struct buf *ret, size_t *ret_
                                        : strcmp(one.list[i].path, other.list[k].path);
 
         if (order != 0 || memcmp(one.list[i].digest, other.list[k].digest, HASH_SIZE) != 0) {
-            add_path(ret, order <= 0 ? one.list[i].path : other.list[k].path, ret_count);
+            add_path(ret, order <= 0 ? one.list[i].path : other.list[k].path, &count);
         }
         i += order <= 0;
         k += order >= 0;
     }
-    if (*ret_count > SHOWN) {
-        buf_printf(ret, " and %zu more", *ret_count - SHOWN);
+    if (count > SHOWN) {
+        buf_printf(ret, " and %zu more", count - SHOWN);
     }
     return 0;
 }

@@ -3,16 +3,13 @@
 #ifndef STEP_COMPARE_H
 #define STEP_COMPARE_H
 
-#include <stddef.h>
-
 #include "base/buf.h"
 #include "base/fail.h"
 
 /*
  * Appends "/etc/a, /var/b and 3 more" to RET: the paths whose entries differ between the captured
- * layers at A and B, or that only one of them has. *RET_COUNT is how many these are.
+ * layers at A and B, or that only one of them has.
  */
-int compare_captured(const char *a, const char *b, struct buf *ret, size_t *ret_count,
-                     struct error *err);
+int compare_captured(const char *a, const char *b, struct buf *ret, struct error *err);
 
 #endif

@@ -41,6 +41,7 @@ SOURCES := $(filter-out $(RUNNER_SOURCES),$(sort $(wildcard builder/*.c builder/
 HEADERS := $(sort $(wildcard builder/*.h builder/*/*.h))
 OBJECTS := $(SOURCES:%.c=$(OUT)/obj/%.o)
 PARTS := $(filter-out $(OUT)/obj/builder/main.o,$(OBJECTS))
+RUNNER_PARTS := $(patsubst %.c,$(OUT)/obj/%.o,$(filter-out builder/runner/main.c,$(RUNNER_SOURCES)))
 UNITS := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
 HELPERS := $(OUT)/steps $(OUT)/inside
 FUZZERS := $(patsubst tests/fuzz/%.c,$(OUT)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
@@ -141,7 +142,11 @@ units: $(UNITS) $(HELPERS)
 $(OUT)/unit/%: tests/unit/%.c $(OUT)/libkiln.a
 	@mkdir -p $(@D)
 	$(call say,TEST)
-	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -o $@ $< $(OUT)/libkiln.a $(ALL_LIBS) -lcmocka
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -o $@ $< $(UNIT_PARTS) $(OUT)/libkiln.a $(ALL_LIBS) -lcmocka
+
+# The runner's parts are no part of libkiln.
+$(OUT)/unit/test_runner: UNIT_PARTS = $(RUNNER_PARTS)
+$(OUT)/unit/test_runner: $(RUNNER_PARTS)
 
 # For tests/vm: see the heads of their sources. What runs inside is static, as the runner is.
 $(OUT)/steps: tests/lib/steps.c $(OUT)/libkiln.a
@@ -237,4 +242,4 @@ install: all man
 clean:
 	rm -rf $(OUT)/obj $(OUT)/unit $(OUT)/man $(OUT)/kiln $(OUT)/libkiln.a $(OUT)/runner $(HELPERS) out/san out/fuzzed
 
--include $(OBJECTS:.o=.d) $(UNITS:=.d) $(OUT)/steps.d
+-include $(OBJECTS:.o=.d) $(RUNNER_PARTS:.o=.d) $(UNITS:=.d) $(OUT)/steps.d

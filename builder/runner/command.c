@@ -2,14 +2,10 @@
 #include "runner/command.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "runner/file.h"
-#include "runner/mounts.h"
 #include "runner/packages.h"
 #include "runner/script.h"
 
@@ -37,15 +33,8 @@ int command_load(struct command *command, const struct task *task, int root,
 int command_place(const struct command *command, const struct task *task, int root,
                   struct outcome *outcome)
 {
-    char source[PATH_MAX];
-
-    if (command->packages) {
-        (void)snprintf(source, sizeof(source), "%s/packages", task->step);
-        return points_make(NULL, root, COMMAND_PACKAGES, outcome) < 0
-                   ? -1
-                   : mounts_bind(open(source, O_PATH | O_CLOEXEC), root, COMMAND_PACKAGES, outcome);
-    }
-    return script_place(command, task, root, outcome);
+    return command->packages ? packages_place(task, root, outcome)
+                             : script_place(command, task, root, outcome);
 }
 
 void command_failed(const struct command *command, int root, int os, struct outcome *outcome)

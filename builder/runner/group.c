@@ -14,7 +14,7 @@
 
 #define GROUP "cgroup/step"
 
-enum { END_MS = 30000, TRY_MS = 10 };
+enum { END_MS = 120000, TRY_MS = 10 };
 
 int group_make(struct outcome *outcome)
 {
@@ -67,7 +67,9 @@ static void add_name(char *names, size_t size, const char *pid)
     }
     name[strcspn(name, "\n")] = '\0';
     for (char *c = name; *c != '\0'; c++) {
-        *c = *c > ' ' && *c <= '~' ? *c : '?';
+        if (*c <= ' ' || *c > '~') {
+            *c = '?';
+        }
     }
     if (used + 1 + strlen(name) < size) {
         (void)snprintf(names + used, size - used, "%s%s", used != 0 ? " " : "", name);

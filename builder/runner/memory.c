@@ -34,6 +34,11 @@ static uint64_t kills(void)
     return read_number("/proc/vmstat", "oom_kill ");
 }
 
+static uint64_t available(void)
+{
+    return read_number("/proc/meminfo", "MemAvailable:") * 1024;
+}
+
 static int take(struct memory *memory, size_t size_bytes)
 {
     void *data = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -43,7 +48,7 @@ static int take(struct memory *memory, size_t size_bytes)
     }
     memory->taken = data;
     memory->size_bytes = size_bytes;
-    return madvise(data, size_bytes, MADV_DONTFORK) < 0 ? -1 : mlock(data, size_bytes);
+    return madvise(data, size_bytes, MADV_DONTFORK);
 }
 
 static int protect(pid_t pid)
@@ -56,7 +61,7 @@ static int protect(pid_t pid)
 
 int memory_limit(struct memory *memory, uint64_t bytes, struct outcome *outcome)
 {
-    const uint64_t free_bytes = read_number("/proc/meminfo", "MemAvailable:") * 1024;
+    const uint64_t free_bytes = available();
     const uint64_t left = bytes > LEAST_BYTES ? bytes : LEAST_BYTES;
 
     if (free_bytes < left) {
@@ -68,7 +73,8 @@ int memory_limit(struct memory *memory, uint64_t bytes, struct outcome *outcome)
         return outcome_fail_os(outcome, "protect the appliance's processes");
     }
     memory->kills = kills();
-    if (free_bytes > left && take(memory, free_bytes - left) < 0) {
+    if ((free_bytes > left && take(memory, free_bytes - left) < 0) ||
+        mlockall(MCL_CURRENT | MCL_FUTURE) < 0) {
         return outcome_fail_os(outcome, "limit the step's memory");
     }
     return 0;
@@ -79,9 +85,11 @@ int memory_expose(void)
     return file_write("/proc/self/oom_score_adj", "1000");
 }
 
+/* Just before the kernel kills, it throws out every program's pages and reads them back, for
+ * minutes: that long nobody has to wait. */
 bool memory_exceeded(const struct memory *memory)
 {
-    return kills() != memory->kills;
+    return kills() != memory->kills || available() == 0;
 }
 
 void memory_release(struct memory *memory)

@@ -3,26 +3,29 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "runner/file.h"
+#include "runner/mounts.h"
+#include "runner/points.h"
 
-/* apt's lists and caches go where they vanish; local files need neither. A configuration file that
- * was changed below stays as it is, as nobody can be asked. (apt.conf(5), dpkg(1)) */
+/* apt's lists and caches go where they vanish: without sources it knows of nothing but these files.
+ * (With --no-download it would not even take those.) A configuration file that was changed below
+ * stays as it is, as nobody can be asked. (apt.conf(5), dpkg(1)) */
 static const char *const apt_get[] = {
     "/usr/bin/apt-get",
     "-y",
-    "--no-download",
     "--no-install-recommends",
     "--allow-downgrades",
     "--reinstall",
     "-oAPT::Sandbox::User=root",
     "-oDir::Etc::SourceList=/dev/null",
     "-oDir::Etc::SourceParts=/dev/null",
-    "-oDir::State::Lists=" COMMAND_DIRECTORY "/lists",
-    "-oDir::Cache=" COMMAND_DIRECTORY "/cache",
+    "-oDir::State::Lists=/run/kiln/lists",
+    "-oDir::Cache=/run/kiln/cache",
     "-oDpkg::Use-Pty=0",
     "-oDpkg::Options::=--force-confdef",
     "-oDpkg::Options::=--force-confold",
@@ -35,6 +38,10 @@ static const char *const dpkg[] = {"/usr/bin/dpkg", "--force-confdef", "--force-
                                    NULL};
 
 static const char *const rpm[] = {"/usr/bin/rpm", "-Uvh", "--oldpackage", "--replacepkgs", NULL};
+
+/* Where apt downloads to, if it did. */
+static const char *const partial[] = {"/run/kiln/lists/partial",
+                                      "/run/kiln/cache/archives/partial"};
 
 static int is_package(const struct dirent *entry)
 {
@@ -102,4 +109,19 @@ int packages_load_rpm(struct command *command, const struct task *task, int root
 {
     return file_is_program(root, rpm[0]) ? load(command, task, rpm, outcome)
                                          : outcome_fail(outcome, "the image has no rpm");
+}
+
+int packages_place(const struct task *task, int root, struct outcome *outcome)
+{
+    char source[PATH_MAX];
+
+    for (size_t i = 0; i < sizeof(partial) / sizeof(*partial); i++) {
+        if (points_make(NULL, root, partial[i], outcome) < 0) {
+            return -1;
+        }
+    }
+    (void)snprintf(source, sizeof(source), "%s/packages", task->step);
+    return points_make(NULL, root, COMMAND_PACKAGES, outcome) < 0
+               ? -1
+               : mounts_bind(open(source, O_PATH | O_CLOEXEC), root, COMMAND_PACKAGES, outcome);
 }

@@ -12,4 +12,7 @@ int packages_load_deb(struct command *command, const struct task *task, int root
 int packages_load_rpm(struct command *command, const struct task *task, int root,
                       struct outcome *outcome);
 
+/* Shows the packages at COMMAND_PACKAGES, and makes the directories that apt wants to find. */
+int packages_place(const struct task *task, int root, struct outcome *outcome);
+
 #endif

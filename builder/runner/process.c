@@ -49,7 +49,9 @@ static int set_limits(void)
 {
     const struct rlimit files = {.rlim_cur = 1024, .rlim_max = 524288}, core = {0};
 
-    return setrlimit(RLIMIT_NOFILE, &files) < 0 ? -1 : setrlimit(RLIMIT_CORE, &core);
+    return setrlimit(RLIMIT_NOFILE, &files) < 0 || setrlimit(RLIMIT_CORE, &core) < 0
+               ? -1
+               : setpriority(PRIO_PROCESS, 0, 0);
 }
 
 static int set_stdio(const struct process *process)

@@ -167,7 +167,7 @@ static inline void image_layer(struct image *image)
 
 static inline int image_try_finish(struct image *image)
 {
-    struct buf core = {0};
+    struct core core = {0};
 
     tree_settle(image->stack.tree, EPOCH);
     return disk_check(&image->disk, &image->err) < 0 ||

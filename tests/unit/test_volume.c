@@ -300,7 +300,7 @@ static void times_have_34_bits(void **state)
 {
     static const unsigned inodes[] = {2, 7, 8, 11};
     struct image image;
-    struct buf core = {0};
+    struct core core = {0};
 
     (void)state;
     need_tool("debugfs");

@@ -17,6 +17,7 @@ enum {
     CHECK_OUTPUT = 64 << 10, /* bytes of what e2fsck says; the first line tells */
     CHECK_MS = 30 * 60 * 1000,
     READ_S = 120, /* of computing, */
+    WALL = 10,    /* times as long by the clock: disks are slow */
 };
 #define READ_RATE (8ULL << 20)    /* and a second for so many bytes of the disk: zstd's pace */
 #define CHECK_MEMORY (1ULL << 30) /* of e2fsck's */
@@ -114,11 +115,13 @@ static int read_confined(struct reading *reading, int out, struct capture_result
                          struct error *err)
 {
     const int fds[] = {reading->disk, out};
+    unsigned cpu_s = READ_S + (unsigned)(reading->job->size_bytes / READ_RATE);
     const struct confine confine = {
         .what = "reading its disk",
         .fds = fds,
         .fd_count = COUNT(fds),
-        .cpu_s = READ_S + (unsigned)(reading->job->size_bytes / READ_RATE),
+        .cpu_s = cpu_s,
+        .wall_s = cpu_s * WALL,
         .work = read_disk,
         .data = reading,
         .result = ret,

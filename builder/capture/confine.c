@@ -31,11 +31,7 @@
 #define SANITIZED 1
 #endif
 
-enum {
-    POLL_MS = 200,
-    SETUP_FAILED = 126,
-    WALL = 10, /* times the computing: a disk may be slow, and a process that sleeps must end */
-};
+enum { POLL_MS = 200, SETUP_FAILED = 126 };
 
 /* What comes through the pipe, before the result. */
 struct report {
@@ -197,29 +193,28 @@ static int64_t now_s(void)
     return (int64_t)now.tv_sec;
 }
 
-/* What the process says, SIZE bytes at most; less when it ends, or is ended, before. */
-static size_t listen_to(int fd, pid_t pid, int64_t end_s, char *at, size_t size)
+/*
+ * What the process says, SIZE bytes at most. Less comes when it ends, or has to: true in *RET_LATE
+ * when because of the time.
+ */
+static size_t listen_to(int fd, int64_t end_s, char *at, size_t size, bool *ret_late)
 {
     size_t got = 0;
 
-    while (got < size) {
+    while (got < size && !stop_requested() && !*ret_late) {
         struct pollfd ready = {.fd = fd, .events = POLLIN};
-        ssize_t count;
+        ssize_t count = 0;
 
-        if (stop_requested() || now_s() >= end_s) {
-            break;
-        }
+        *ret_late = now_s() >= end_s;
         if (poll(&ready, 1, POLL_MS) <= 0) {
             continue;
         }
         count = read(fd, at + got, size - got);
         if (count == 0 || (count < 0 && errno != EINTR)) {
-            return got;
+            break;
         }
         got += count > 0 ? (size_t)count : 0;
     }
-    /* It has said all, or has had its time. */
-    (void)kill(pid, SIGKILL);
     return got;
 }
 
@@ -244,17 +239,12 @@ static int pass_on(struct report *report, struct error *err)
     return said->hint[0] != '\0' ? fail_hint(err, "%s", said->hint) : -1;
 }
 
-static int judge(const struct confine *confine, int status, const char *said, size_t size,
-                 struct error *err)
+/* It did not say what it had to. */
+static int fail_silent(const struct confine *confine, int status, struct error *err)
 {
-    size_t whole = sizeof(struct report) + confine->result_size;
-    struct report *report = (struct report *)said;
     int number = WTERMSIG(status);
 
-    if (stop_check(err) < 0) {
-        return -1;
-    }
-    if (WIFSIGNALED(status) && size < whole) {
+    if (WIFSIGNALED(status)) {
         fail(err, FAIL_ERROR, "%s failed (signal %d, %s)", confine->what, number,
              strsignal(number));
         return number == SIGABRT || number == SIGSEGV || number == SIGXCPU || number == SIGKILL
@@ -262,11 +252,15 @@ static int judge(const struct confine *confine, int status, const char *said, si
                                CONFINE_MEMORY >> 20, confine->cpu_s)
                    : -1;
     }
-    if (size < whole || *(const unsigned char *)&report->good > 1) {
-        return fail(err, FAIL_ERROR, "%s failed without a word (status %d)", confine->what,
-                    WEXITSTATUS(status));
-    }
-    if (!report->good) {
+    return fail(err, FAIL_ERROR, "%s failed without a word (status %d)", confine->what,
+                WEXITSTATUS(status));
+}
+
+static int judge(const struct confine *confine, char *said, struct error *err)
+{
+    struct report *report = (struct report *)said;
+
+    if (*(const unsigned char *)&report->good != true) {
         return pass_on(report, err);
     }
     memcpy(confine->result, said + sizeof(*report), confine->result_size);
@@ -277,7 +271,8 @@ int confine_run(const struct confine *confine, struct error *err)
 {
     size_t size = sizeof(struct report) + confine->result_size, got;
     SCOPED_FREE char *said = xcalloc(1, size);
-    int pipes[2];
+    bool late = false;
+    int pipes[2], status;
     pid_t parent = getpid(), pid;
 
     if (pipe2(pipes, O_CLOEXEC) < 0) {
@@ -292,7 +287,17 @@ int confine_run(const struct confine *confine, struct error *err)
         (void)close(pipes[0]);
         return fail_os(err, "%s", confine->what);
     }
-    got = listen_to(pipes[0], pid, now_s() + (int64_t)confine->cpu_s * WALL, said, size);
+    got = listen_to(pipes[0], now_s() + confine->wall_s, said, size, &late);
     (void)close(pipes[0]);
-    return judge(confine, await(pid), said, got, err);
+    if (got == size || late || stop_requested()) {
+        (void)kill(pid, SIGKILL); /* it has said all, or nobody waits for it any more */
+    }
+    status = await(pid);
+    if (stop_check(err) < 0) {
+        return -1;
+    }
+    if (late) {
+        return fail(err, FAIL_ERROR, "%s did not end within %u s", confine->what, confine->wall_s);
+    }
+    return got == size ? judge(confine, said, err) : fail_silent(confine, status, err);
 }

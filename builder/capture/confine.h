@@ -22,7 +22,8 @@ struct confine {
     const char *what; /* for messages: "reading its disk" */
     const int *fds;   /* to read from and write to; all others are closed */
     size_t fd_count;
-    unsigned cpu_s; /* at most so many seconds of computing */
+    unsigned cpu_s;  /* at most so many seconds of computing, */
+    unsigned wall_s; /* and so many of the clock: one that waits has no other end */
     int (*work)(void *data, void *result, struct error *err);
     void *data;
     void *result; /* what WORK fills there is here afterwards; worth what the process is */

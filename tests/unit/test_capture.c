@@ -723,7 +723,7 @@ static void holes_names_times_and_attributes_are_kept(void **state)
     };
     static const char name[] = "\xff\n \\'\"%\x01";
     const struct data data[] = {{8192, "begin", 5}, {1 << 20, "end", 3}};
-    SCOPED_FREE char *target = repeat_text('t', 4000), *found = NULL;
+    SCOPED_FREE char *target = repeat_text('t', 4000);
     struct pair pair;
 
     (void)state;
@@ -748,15 +748,12 @@ static void holes_names_times_and_attributes_are_kept(void **state)
     must_capture(&pair);
     must_fold(&pair);
     assert_true(pair.result.size < 100000);
-    found = RUN("sh", "-c",
-                "zstd -dcq layer.tar.zst >layer.tar && mkdir x && "
-                "tar -xf layer.tar -C x hole && stat -c '%s %b' x/hole");
-    assert_string_equal(found, "50000000 0\n");
     pair_done(&pair);
 }
 
 static void a_file_of_gigabytes_is_no_larger_than_its_data(void **state)
 {
+    SCOPED_FREE char *found = NULL;
     struct pair pair;
 
     (void)state;
@@ -769,6 +766,10 @@ static void a_file_of_gigabytes_is_no_larger_than_its_data(void **state)
     must_capture(&pair);
     must_list("large f 0644 5000000000\n");
     assert_true(pair.result.size < 10000);
+    found = RUN("sh", "-c",
+                "zstd -dcq layer.tar.zst >layer.tar && bsdtar -xf layer.tar && "
+                "stat -c '%s %b' large && rm large");
+    assert_string_equal(found, "5000000000 0\n");
     pair_done(&pair);
 }
 

@@ -3,6 +3,7 @@
 #include "capture/confine.h"
 
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -14,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -40,6 +42,8 @@ static int refuse(struct error *err)
 #define SANITIZED 1
 #endif
 
+static unsigned wall_s = 60;
+
 typedef int (*work)(void *data, void *result, struct error *err);
 
 static int run(work function, void *data, int *result, const int *fds, size_t count,
@@ -50,6 +54,7 @@ static int run(work function, void *data, int *result, const int *fds, size_t co
         .fds = fds,
         .fd_count = count,
         .cpu_s = 1,
+        .wall_s = wall_s,
         .work = function,
         .data = data,
         .result = result,
@@ -251,11 +256,26 @@ static int spin(void *data, void *result, struct error *err)
     return 0;
 }
 
+/* On a futex of its own, which takes no computing at all. */
+static int wait_forever(void *data, void *result, struct error *err)
+{
+    static int never;
+
+    (void)data;
+    (void)result;
+    (void)err;
+    (void)syscall(SYS_futex, &never, FUTEX_WAIT, 0, NULL, NULL, 0);
+    return 0;
+}
+
 static void memory_and_time_have_an_end(void **state)
 {
     (void)state;
     must_die(eat_memory, "the work failed (signal 6, Aborted)");
     must_die(spin, "the work failed (signal 9, Killed)");
+    wall_s = 1;
+    must_die(wait_forever, "the work did not end within 1 s");
+    wall_s = 60;
 }
 #endif
 
@@ -287,14 +307,20 @@ static int wait_for_it(void *data, void *result, struct error *err)
 static int interrupt(void)
 {
     struct error err = {0};
-    int pipes[2], result, status;
+    int pipes[2];
+    struct confine confine = {.what = "the work",
+                              .fds = pipes,
+                              .fd_count = 1,
+                              .cpu_s = 3600,
+                              .wall_s = 3600,
+                              .work = wait_for_it,
+                              .data = pipes};
 
     stop_init();
     if (pipe(pipes) < 0 || kill(getpid(), SIGTERM) < 0) {
         return 1;
     }
-    status = run(wait_for_it, &pipes[0], &result, &pipes[0], 1, &err);
-    return status < 0 && err.kind == FAIL_STOPPED ? 0 : 2;
+    return confine_run(&confine, &err) < 0 && err.kind == FAIL_STOPPED ? 0 : 2;
 }
 
 static void it_ends_when_the_user_interrupts(void **state)

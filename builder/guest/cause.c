@@ -179,6 +179,10 @@ char *cause_advice(const char *line)
         return xstrdup("the appliance takes about 1 GB in $LIBGUESTFS_CACHEDIR, else $TMPDIR, else "
                        "/var/tmp: make room there, or set it to another directory");
     }
+    if (strstr(line, "cannot set up guest memory") != NULL) {
+        return xstrdup("the host has less memory than the appliance asks for: see the 'memory' of "
+                       "steps, and LIBGUESTFS_MEMSIZE");
+    }
     if (strstr(line, ".guestfs-") != NULL) {
         return xstrdup(
             "set LIBGUESTFS_CACHEDIR to a directory you can write to, with 1 GB of room");

@@ -73,22 +73,31 @@ static void greet(struct shell *shell)
     }
 }
 
+/* A pipe that can be written to takes a page whole (pipe(7)), which is as much as is moved. */
+static bool has_room(int pipe)
+{
+    struct pollfd wanted = {.fd = pipe, .events = POLLOUT};
+
+    return poll(&wanted, 1, 0) == 1;
+}
+
 static void *run(void *data)
 {
     struct shell *shell = data;
 
     for (bool open = true; open;) {
-        bool talking = shell->greeted == strlen(SHELL_GREETING);
-        struct pollfd fds[] = {{.fd = shell->closing, .events = POLLIN},
-                               {.fd = shell->from, .events = POLLIN},
-                               {.fd = talking ? STDIN_FILENO : -1, .events = POLLIN}};
+        bool talking = shell->greeted == strlen(SHELL_GREETING), room = has_room(shell->to);
+        struct pollfd fds[] = {
+            {.fd = shell->closing, .events = POLLIN},
+            {.fd = shell->from, .events = POLLIN},
+            {.fd = room ? STDIN_FILENO : shell->to, .events = room ? POLLIN : POLLOUT}};
 
-        (void)poll(fds, 3, -1);
+        (void)poll(fds, talking ? 3 : 2, -1);
         if (fds[1].revents != 0 && !talking) {
             greet(shell);
         } else if (fds[1].revents != 0) {
             open = move(shell->from, STDERR_FILENO);
-        } else if (fds[2].revents != 0) {
+        } else if (talking && room && fds[2].revents != 0) {
             open = move(STDIN_FILENO, shell->to);
         } else {
             open = fds[0].revents == 0;

@@ -318,7 +318,7 @@ static const struct {
           "qemu-system-x86_64: cannot set up guest memory 'pc.ram': Cannot allocate memory\n"},
      "qemu: cannot set up guest memory 'pc.ram': Cannot allocate memory",
      false,
-     NULL},
+     "'memory' of steps"},
     {{.errors = CRASHED FAILED,
       .console = "qemu-system-x86_64: failed to initialize KVM: Cannot allocate memory\n"},
      "qemu: failed to initialize KVM: Cannot allocate memory",

@@ -11,6 +11,7 @@ timeout 250 python3 - "$KILN" build --color never --debug-shell p.yaml -o bundle
 import os
 import pty
 import re
+import select
 import sys
 import termios
 import time
@@ -29,7 +30,7 @@ def await_text(pattern):
     global said, at
     while not (found := re.search(pattern, said[at:])):
         try:
-            more = os.read(terminal, 4096)
+            more = os.read(terminal, 4096) if select.select([terminal], [], [], 90)[0] else b""
         except OSError:
             more = b""
         if not more:
@@ -45,6 +46,19 @@ def send(text):
     os.write(terminal, text)
 
 
+def paste(text):
+    """While its echo, if there is one, is read."""
+    global said
+    while text:
+        ready = select.select([terminal], [terminal], [], 60)
+        if terminal in ready[0]:
+            said += os.read(terminal, 4096)
+        if terminal in ready[1]:
+            text = text[os.write(terminal, text[:1024]):]
+        if ready == ([], [], []):
+            sys.exit("a terminal that takes nothing")
+
+
 await_text(rb"a shell in the appliance, where the step failed")
 await_text(rb"step# ")
 assert termios.tcgetattr(terminal) != before, "the terminal is not raw"
@@ -58,6 +72,13 @@ send(b"\x03")
 await_text(rb"step# ")
 send(b"echo $((6 * 7)); touch /etc/by-hand\n")
 await_text(rb"\n42\r\n")
+# More than a pipe holds, pasted at once.
+send(b"stty -echo; cat >/etc/pasted\n")
+await_text(rb"pasted\r\n")
+lines = b"".join(b"%06d and what comes after it on this line\n" % i for i in range(3000))
+paste(lines + b"\x04")
+send(b"wc -c </etc/pasted; stty echo\n")
+await_text(rb"%d\r\n" % len(lines))
 send(b"exit\n")
 text = await_text(rb"kiln: step 'run:5' ended with status 9\r\n")
 try:

@@ -80,18 +80,22 @@ static int by_path(const void *a, const void *b)
     return strcmp(((const struct item *)a)->path, ((const struct item *)b)->path);
 }
 
-static int list_items(const char *path, struct items *items, struct error *err)
+static int list_items(const struct captured *captured, struct items *items, struct error *err)
 {
-    char name[] = "captured";
-    struct profile_layer spec = {.kind = LAYER_ARCHIVE, .name = name, .path = (char *)path};
+    static const uint8_t no_key[HASH_SIZE];
+    /* As a step: an archive's names may make an image of it. */
+    const struct profile_layer spec = {.kind = LAYER_RUN, .name = captured->path};
     SCOPED(hash_freep) struct hash *hash = hash_new();
     SCOPED(layer_freep) struct layer *layer = NULL;
     SCOPED(reader_freep) struct reader *reader = NULL;
     struct entry entry;
     int more;
 
-    if (layer_open(&spec, ARCH_X86_64, &layer, err) < 0 ||
-        reader_open(layer, 0, &reader, err) < 0) {
+    if (layer_open(&spec, ARCH_X86_64, &layer, err) < 0) {
+        return -1;
+    }
+    layer_capture(layer, no_key, captured->path, captured->digest, captured->size);
+    if (reader_open(layer, 0, &reader, err) < 0) {
         return -1;
     }
     while ((more = reader_next(reader, &entry, err)) > 0) {
@@ -121,7 +125,8 @@ static void add_path(struct buf *ret, const char *path, size_t *count)
     ++*count;
 }
 
-int compare_captured(const char *a, const char *b, struct buf *ret, struct error *err)
+int compare_captured(const struct captured *a, const struct captured *b, struct buf *ret,
+                     struct error *err)
 {
     SCOPED(items_done) struct items one = {0}, other = {0};
     size_t i = 0, k = 0, count = 0;

@@ -5,11 +5,13 @@
 
 #include "base/buf.h"
 #include "base/fail.h"
+#include "step/captured.h"
 
 /*
  * Appends "/etc/a, /var/b and 3 more" to RET: the paths whose entries differ between the captured
  * layers at A and B, or that only one of them has.
  */
-int compare_captured(const char *a, const char *b, struct buf *ret, struct error *err);
+int compare_captured(const struct captured *a, const struct captured *b, struct buf *ret,
+                     struct error *err);
 
 #endif

@@ -200,7 +200,7 @@ static int tell_difference(const struct steps *steps, const char *name,
     if (before->path == NULL || memcmp(before->digest, now->digest, HASH_SIZE) == 0) {
         return 0;
     }
-    if (compare_captured(before->path, now->path, paths, err) < 0) {
+    if (compare_captured(before, now, paths, err) < 0) {
         return -1;
     }
     ui_note(steps->options->ui, "step '%s' gave other content than before, these paths differ: %s",

@@ -9,7 +9,7 @@
 
 /*
  * Appends "/etc/a, /var/b and 3 more" to RET: the paths whose entries differ between the captured
- * layers at A and B, or that only one of them has.
+ * layers A and B, or that only one of them has.
  */
 int compare_captured(const struct captured *a, const struct captured *b, struct buf *ret,
                      struct error *err);

@@ -13,13 +13,11 @@ struct drive {
     char *path;
 };
 
-static int make_hole(const struct drive *drive, struct error *err)
+static int make_hole(const char *path, uint64_t size_bytes, struct error *err)
 {
-    SCOPED_FD int fd = open(drive->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    SCOPED_FD int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
-    return fd < 0 || ftruncate(fd, (off_t)drive->plan->size_bytes) < 0
-               ? fail_os(err, "create '%s'", drive->path)
-               : 0;
+    return fd < 0 || ftruncate(fd, (off_t)size_bytes) < 0 ? fail_os(err, "create '%s'", path) : 0;
 }
 
 int drive_new(const char *path, const char *name, uint64_t size_bytes, uint32_t inodes,
@@ -37,7 +35,7 @@ int drive_new(const char *path, const char *name, uint64_t size_bytes, uint32_t 
                                       .inodes = inodes,
                                       .partitions = &drive->root,
                                       .partition_count = 1};
-    if (plan_make(&drive->profile, &drive->plan, err) < 0 || make_hole(drive, err) < 0) {
+    if (plan_make(&drive->profile, &drive->plan, err) < 0 || make_hole(path, size_bytes, err) < 0) {
         return -1;
     }
     *ret = TAKE(drive);

@@ -27,7 +27,9 @@ const char *const noise_standard[] = {
     /* Locks and regions of a database of rpm's that only its processes use. */
     "/var/lib/rpm/.rpm.lock",
     "/var/lib/rpm/__db.*",
+    "/var/lib/rpm/rpmdb.sqlite-shm",
     "/usr/lib/sysimage/rpm/.rpm.lock",
+    "/usr/lib/sysimage/rpm/rpmdb.sqlite-shm",
     /* Every machine is to have its own. */
     "/etc/machine-id",
     "/var/lib/dbus/machine-id",

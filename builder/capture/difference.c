@@ -9,8 +9,6 @@
 #include "base/scope.h"
 #include "base/text.h"
 
-#define WHITEOUT ".wh."
-
 struct comparison {
     struct scratch *scratch;
     struct pax *pax;

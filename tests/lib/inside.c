@@ -11,6 +11,7 @@
  *     inside data PATH OFFSET SIZE SEED  writes bytes into the file, which is made if need be
  *     inside hole PATH OFFSET SIZE       makes a hole of them
  *     inside reserve PATH OFFSET SIZE    has blocks for them and writes none
+ *     inside vsock                       talks to the machine outside, if there is a way
  *
  * A line of the listing is JSON: names and targets are in hex, "inode" is shared by the names of
  * one.
@@ -20,9 +21,11 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/falloc.h>
+#include <linux/vm_sockets.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
@@ -246,12 +249,25 @@ static void change_blocks(char **argv)
     check(close(fd), argv[2]);
 }
 
+/* Network namespaces do not keep these sockets in. */
+static void reach_out(void)
+{
+    struct sockaddr_vm there = {
+        .svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_HOST, .svm_port = 1024};
+    int fd = socket(AF_VSOCK, SOCK_STREAM, 0);
+
+    check(fd, "vsock");
+    check(connect(fd, (struct sockaddr *)&there, sizeof(there)), "vsock: connect");
+}
+
 int main(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : "";
 
     if (strcmp(word, "list") == 0) {
         list_all();
+    } else if (strcmp(word, "vsock") == 0) {
+        reach_out();
     } else if (strcmp(word, "xattr") == 0 && argc == 5) {
         set_xattr(argv[2], argv[3], argv[4]);
     } else if (strcmp(word, "noxattr") == 0 && argc == 4) {

@@ -73,8 +73,8 @@ static int open_session(struct session *session, const char *path, struct error 
     if (profile_load(path, &session->profile, err) < 0 ||
         inputs_write(session->profile, 0, inputs, session->directory, session->ui, &session->inputs,
                      err) < 0 ||
-        drive_new(scratch, "kiln-scratch", session->profile->disk_size_bytes, 0, &session->scratch,
-                  err) < 0) {
+        drive_new(scratch, "kiln-scratch", session->profile->disk_size_bytes,
+                  session->profile->inodes, &session->scratch, err) < 0) {
         return -1;
     }
     *options = (struct room_options){.inputs = drive_path(session->inputs),

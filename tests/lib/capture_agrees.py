@@ -21,7 +21,7 @@ import mutate
 from random_stack import EPOCH
 
 OUT = os.path.dirname(os.environ["KILN"])
-CHANGES = 120  # of a script
+CHANGES = 100  # of a script
 SHOWN = 20
 SLACK = 16  # 512-byte blocks of a file's map and attributes
 

@@ -379,7 +379,7 @@ class Mutation:
             self.drop(node)
 
     ACTIONS = [(add, 14), (add_deep, 1), (add_many, 0.5), (change_content, 14), (change_unseen, 3), (change_mode, 6),
-               (change_owner, 5), (change_time, 8), (change_xattrs, 5), (remove_xattr, 2), (move, 6), (move_over, 4),
+               (change_owner, 5), (change_time, 8), (change_xattrs, 8), (remove_xattr, 4), (move, 6), (move_over, 4),
                (swap, 2), (link, 6), (link_over, 3), (unlink_one, 4), (break_link, 3), (rewrite, 3), (remove, 6),
                (replace, 8), (empty, 3), (link_for_directory, 2), (directory_for_link, 2), (make_noise, 8)]
 
@@ -407,7 +407,7 @@ def base(stack):
     layer.entries += [(name, stack.record("link", layer, target=target))
                       for name, target in ((b"lib", b"usr/lib"), (b"bin", b"/usr/bin"), (b"usr/run", b"../var"))]
     layer.own |= {path for path, _ in layer.entries}
-    layer.act(rng.choice([200, 500]))
+    layer.act(rng.choice([400, 800]))
     return layer
 
 

@@ -39,6 +39,18 @@ static void note(const struct guest_options *options, char *text)
     free(text);
 }
 
+/* The same for what is so at every launch of a run. */
+static void note_once(const struct guest_options *options, char *text)
+{
+    static atomic_flag told = ATOMIC_FLAG_INIT;
+
+    if (atomic_flag_test_and_set(&told)) {
+        free(text);
+    } else {
+        note(options, text);
+    }
+}
+
 /* --- what others left --- */
 
 static void sweep_cache(void)
@@ -295,7 +307,6 @@ static int launch_kvm_first(const struct guest_options *options, unsigned limit_
 static int launch_by_memory(const struct guest_options *options, unsigned limit_s,
                             struct guest **ret, struct error *err)
 {
-    static atomic_flag told = ATOMIC_FLAG_INIT; /* once is enough for a whole run */
     SCOPED_FREE char *qemu = default_qemu(), *path = kvm_memory_path(), *cause = NULL;
     SCOPED(kvm_host_done) struct kvm_host host = {0};
 
@@ -304,9 +315,7 @@ static int launch_by_memory(const struct guest_options *options, unsigned limit_
     if (cause == NULL) {
         return launch_kvm_first(options, limit_s, path, &host, ret, err);
     }
-    if (!atomic_flag_test_and_set(&told)) {
-        note(options, xprintf("using emulation: KVM does not work here (%s)", cause));
-    }
+    note_once(options, xprintf("using emulation: KVM does not work here (%s)", cause));
     return launch_emulated(options, ret, err);
 }
 
@@ -325,7 +334,7 @@ static int launch_somehow(const struct guest_options *options, struct guest **re
     }
     obstacle = kvm_obstacle(KVM_DEVICE);
     if (obstacle != NULL) {
-        note(options, xprintf("no KVM (%s): using emulation, which is slower", obstacle));
+        note_once(options, xprintf("no KVM (%s): using emulation, which is slower", obstacle));
         return launch_emulated(options, ret, err);
     }
     return launch_by_memory(options, limit_s, ret, err);

@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""capture_agrees.py SEED COUNT: does a captured layer, on a new disk, give what the step left?
+"""capture_agrees.py SEED COUNT | BASE PACKAGES: does a captured layer, on a new disk, give what the
+step left?
 
 COUNT random trees and scripts (mutate.py), from SEED on, in one launch of the appliance. After each
 script the disk is listed by inside.c's program, as Linux has it; then what was captured is applied to
 the tree on a new disk, which is listed the same way. What may differ is written down here a second
 time, after the documentation: times after the epoch, what is left out, sockets, and the time of a
 directory in which nothing else changed. Works in the current directory.
+
+With BASE, an archive, and a directory of PACKAGES it is their installation instead of a script.
 """
 import itertools
 import json
@@ -23,6 +26,7 @@ from random_stack import EPOCH
 OUT = os.path.dirname(os.environ["KILN"])
 CHANGES = 100  # of a script
 SHOWN = 20
+MOUNT = f"mount: {{tools: {mutate.TOOLS}}}, memory: 128MiB"
 SLACK = 16  # 512-byte blocks of a file's map and attributes
 
 LEFT_OUT = """
@@ -30,8 +34,8 @@ LEFT_OUT = """
     /var/lib/apt/lists/ /var/cache/apt/archives/ /var/cache/apt/*.bin /var/cache/dnf/ /var/cache/yum/
     /var/cache/ldconfig/aux-cache /var/log/apt/ /var/log/dpkg.log /var/log/alternatives.log /var/log/dnf*.log
     /var/log/hawkey.log /var/log/yum.log /var/lib/dpkg/*-old /var/cache/debconf/*-old /var/lib/rpm/.rpm.lock
-    /var/lib/rpm/__db.* /usr/lib/sysimage/rpm/.rpm.lock /etc/machine-id /var/lib/dbus/machine-id
-    /var/lib/systemd/random-seed /var/lib/urandom/random-seed
+    /var/lib/rpm/__db.* /var/lib/rpm/rpmdb.sqlite-shm /usr/lib/sysimage/rpm/.rpm.lock
+    /usr/lib/sysimage/rpm/rpmdb.sqlite-shm /etc/machine-id /var/lib/dbus/machine-id /var/lib/systemd/random-seed /var/lib/urandom/random-seed
 """.split()
 
 
@@ -93,21 +97,25 @@ def listing(path):
     return {bytes.fromhex(record.pop("path")): record for record in records}, rest
 
 
-def prepare(seeds):
+def prepare(steps, size):
+    """A profile of the step that lists the disk, and of STEPS."""
     os.makedirs("tools", exist_ok=True)
     for program in (f"{OUT}/inside", shutil.which("busybox")):
         shutil.copy(program, f"tools/{os.path.basename(program)}")
-    mount = f"mount: {{tools: {mutate.TOOLS}}}, memory: 128MiB"
-    steps = [f"  - {{run: list.sh, {mount}}}"]
     with open("list.sh", "w", encoding="ascii") as file:
         file.write(f"#!{mutate.TOOLS}/busybox sh\n{mutate.TOOLS}/inside list\n")
+    layers = [f"{{run: list.sh, {MOUNT}}}"] + steps
+    with open("profile.yaml", "w", encoding="ascii") as file:
+        file.write("name: agrees\narchitecture: x86_64\nepoch: 2030-03-17T17:46:40Z\nlayers:\n" +
+                   "".join(f"  - {layer}\n" for layer in layers) +
+                   f"disk:\n  size: {size}\n  firmware: []\n  formats: [raw]\n  partitions:\n"
+                   "    - {name: root, type: root, filesystem: ext4, size: rest, mount: /}\n")
+
+
+def prepare_scripts(seeds):
     for seed in seeds:
         mutate.make(seed, f"seed-{seed}", CHANGES)
-        steps.append(f"  - {{run: seed-{seed}/script, {mount}}}")
-    with open("profile.yaml", "w", encoding="ascii") as file:
-        file.write("name: agrees\narchitecture: x86_64\nepoch: 2030-03-17T17:46:40Z\nlayers:\n" + "\n".join(steps) +
-                   "\ndisk:\n  size: 1GiB\n  firmware: []\n  formats: [raw]\n  partitions:\n"
-                   "    - {name: root, type: root, filesystem: ext4, size: rest, mount: /}\n")
+    prepare([f"{{run: seed-{seed}/script, {MOUNT}}}" for seed in seeds], "1GiB")
 
 
 # --- comparing -------------------------------------------------------------------------------------
@@ -166,8 +174,18 @@ def differences_left_out(before, again):
     return wrong
 
 
-def try_seed(steps, number, seed):
+def judge(name, before, after, again, captured):
     """Lines of what is wrong."""
+    wrong = differences(before, after, again) + differences_left_out(before, again)
+    # A comparison that cannot fail would show nothing.
+    if not differences(before, after, before):
+        wrong.append("nothing changed")
+    print(f"{name}: {len(before)} paths, {captured.split(' ', 2)[2]}, {len(after)} paths, "
+          + ("the same on a new disk" if not wrong else "WRONG"), flush=True)
+    return wrong
+
+
+def try_seed(steps, number, seed):
     top = f"seed-{seed}"
     steps.ask("write", f"{top}/base.tar")
     steps.ask("run", str(number), f"{top}/before")
@@ -178,14 +196,23 @@ def try_seed(steps, number, seed):
     steps.ask("write", f"{top}/base.tar", f"{top}/layer.tar.zst")
     steps.ask("run", "1", f"{top}/again")
     again, _ = listing(f"{top}/again")
-    wrong = [said.decode("utf-8", "replace")] if said else []
-    wrong += differences(before, after, again) + differences_left_out(before, again)
-    # A comparison that cannot fail would show nothing.
-    if not differences(before, after, before):
-        wrong.append("the script changed nothing")
-    print(f"seed {seed}: {len(before)} paths, {captured.split(' ', 2)[2]}, "
-          f"{len(after)} paths, " + ("the same on a new disk" if not wrong else "WRONG"), flush=True)
-    return wrong
+    wrong = judge(f"seed {seed}", before, after, again, captured)
+    return [said.decode("utf-8", "replace")] + wrong if said else wrong
+
+
+def try_packages(base, packages):
+    prepare([f"packages: [{packages}]"], "4GiB")
+    steps = Steps("profile.yaml", "room")
+    steps.ask("write", base)
+    steps.ask("run", "1", "before")
+    steps.ask("run", "2", "said")
+    captured = steps.ask("capture", "layer.tar.zst")
+    steps.ask("run", "1", "after")
+    steps.ask("write", base, "layer.tar.zst")
+    steps.ask("run", "1", "again")
+    wrong = judge(packages, *(listing(name)[0] for name in ("before", "after", "again")), captured)
+    print("".join(f"    {line}\n" for line in wrong[:SHOWN]), end="")
+    return 1 if wrong or steps.close() != ("ok\n", 0) else 0
 
 
 def report(seed, wrong):
@@ -197,9 +224,11 @@ def report(seed, wrong):
 
 
 def main():
-    seeds = range(int(sys.argv[1]), int(sys.argv[1]) + int(sys.argv[2]))
-    prepare(seeds)
     os.makedirs("room")
+    if not sys.argv[1].isdigit():
+        return try_packages(*sys.argv[1:])
+    seeds = range(int(sys.argv[1]), int(sys.argv[1]) + int(sys.argv[2]))
+    prepare_scripts(seeds)
     steps, bad = Steps("profile.yaml", "room"), 0
     for number, seed in enumerate(seeds, 2):
         try:

@@ -12,7 +12,7 @@
 #include "base/file.h"
 #include "base/text.h"
 
-enum { TAIL_BYTES = 4096, TAIL_LINES = 20, LINE_MAX_BYTES = 1024, TAB_COLUMNS = 8 };
+enum { TAIL_BYTES = 4096, TAIL_LINES = 20, TAB_COLUMNS = 8 };
 
 struct output {
     struct ui *ui;
@@ -77,7 +77,7 @@ static void add_byte(struct output *output, char byte)
     bool ends = byte == '\n' || byte == '\r', second = byte == '\n' && output->returned;
 
     output->returned = byte == '\r';
-    if (!second && (ends || line->size >= LINE_MAX_BYTES)) {
+    if (!second && (ends || line->size >= OUTPUT_LINE_MAX)) {
         end_line(output);
     }
     if (byte == '\t') {

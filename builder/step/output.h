@@ -8,7 +8,10 @@
 #include "base/scope.h"
 #include "ui/ui.h"
 
-enum { OUTPUT_LOG_MAX = 64 << 20 /* bytes of a log; what comes after is only counted */ };
+enum {
+    OUTPUT_LOG_MAX = 64 << 20,  /* bytes of a log; what comes after is only counted */
+    OUTPUT_LINE_MAX = 64 << 10, /* bytes of a line; a longer one becomes several */
+};
 
 struct output;
 

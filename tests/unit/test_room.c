@@ -86,17 +86,17 @@ static void long_lines_are_cut(void **state)
     SCOPED(buf_done) struct buf text = {0}, expected = {0};
 
     (void)state;
-    for (size_t i = 0; i < 2500; i++) {
-        buf_puts(&expected, i == 1024 || i == 2048 ? "\n" : "");
+    for (size_t i = 0; i < 2 * OUTPUT_LINE_MAX + 5; i++) {
+        buf_puts(&expected, i != 0 && i % OUTPUT_LINE_MAX == 0 ? "\n" : "");
         buf_putc(&text, 'x');
         buf_putc(&expected, 'x');
     }
     buf_putc(&expected, '\n');
     check_said(text.data, text.size, expected.data);
     /* One that is as long as may be is no two. */
-    text.size = 1024;
+    text.size = OUTPUT_LINE_MAX;
     buf_putc(&text, '\n');
-    expected.size = 1024;
+    expected.size = OUTPUT_LINE_MAX;
     buf_putc(&expected, '\n');
     check_said(text.data, text.size, expected.data);
 }

@@ -28,21 +28,23 @@ static bool await_end(struct watch *watch, int end, struct outcome *outcome)
 {
     int status;
 
-    for (;;) {
-        move_output(watch, end);
+    while (waitpid(watch->pid, &status, WNOHANG) != watch->pid) {
         if (memory_exceeded(watch->memory)) {
             outcome_set(outcome, "memory");
             return false;
-        }
-        if (waitpid(watch->pid, &status, WNOHANG) == watch->pid) {
-            break;
         }
         if (clock_ms() >= watch->deadline_ms) {
             outcome_set(outcome, "timeout");
             return false;
         }
+        move_output(watch, end);
     }
     watch->pid = -1;
+    /* It may have ended because another process was killed for that. */
+    if (memory_exceeded(watch->memory)) {
+        outcome_set(outcome, "memory");
+        return false;
+    }
     if (WIFSIGNALED(status)) {
         outcome_set(outcome, "signal %d", WTERMSIG(status));
     } else {
@@ -57,17 +59,16 @@ static void await_others(struct watch *watch, struct outcome *outcome)
     const int64_t deadline_ms = clock_ms() + LEAVE_MS;
     char names[200];
 
-    while (!group_is_empty()) {
-        if (memory_exceeded(watch->memory)) {
-            outcome_set(outcome, "memory");
-            return;
-        }
+    while (!group_is_empty() && !memory_exceeded(watch->memory)) {
         group_names(names, sizeof(names));
         if (clock_ms() >= deadline_ms && names[0] != '\0') {
             outcome_set(outcome, "left %s", names);
             return;
         }
         move_output(watch, -1);
+    }
+    if (memory_exceeded(watch->memory)) {
+        outcome_set(outcome, "memory");
     }
 }
 

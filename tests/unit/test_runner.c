@@ -222,6 +222,7 @@ static void policy_of_the_image_or_the_step_stays(void **state)
 {
     static const char *const changes[] = {
         "echo mine >usr/sbin/policy-rc.d", /* written to, and replaced by the same and by others */
+        "printf '#!/bin/sh\\nexit 100\\n' >usr/sbin/policy-rc.d",
         "cp usr/sbin/policy-rc.d new && mv new usr/sbin/policy-rc.d",
         "ln -sf /etc/x usr/sbin/policy-rc.d",
         "rm usr/sbin/policy-rc.d && mkfifo usr/sbin/policy-rc.d",

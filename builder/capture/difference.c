@@ -484,7 +484,7 @@ static int write_all(struct comparison *comparison, const struct spot *spot, str
 
         if (node != NULL) {
             result = write_whiteout(comparison, spot, node, err);
-        } else if (!child->left_out) {
+        } else if (child != NULL && !child->left_out) {
             result = write_all(comparison, child, err);
         }
         if (result < 0) {

@@ -33,6 +33,7 @@ printf '#!/bin/sh\necho waiting\nsleep 500\n' >fails.sh
 # begun: a build in the background whose step has begun, its process number in $pid.
 begun()
 {
+    : >stderr # which the one before has written to
     python3 -c 'import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 os.execv(sys.argv[1], sys.argv[1:])' "$KILN" build -v p.yaml -o bundle >stdout 2>stderr &

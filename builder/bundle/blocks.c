@@ -58,7 +58,8 @@ int blocks_write(const char *disk, struct blocks *known, const char *index,
         return -1;
     }
     if (known == NULL) {
-        known = own = blocks_new(size);
+        own = blocks_new(size);
+        known = own;
     }
     if (blocks_complete(known, fd, disk, progress, data, err) < 0 ||
         write_index(known, size, index, err) < 0) {

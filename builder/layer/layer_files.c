@@ -149,8 +149,8 @@ static int files_data(struct reader *base, const void **ret_data, size_t *ret_si
 
 static int drain(struct reader *base, struct error *err)
 {
-    const void *data;
-    size_t size;
+    const void *data = NULL;
+    size_t size = 0;
     uint64_t offset;
     int more;
 

@@ -53,7 +53,7 @@ int learn_layer(const struct store *store, struct layer *layer, struct error *er
 {
     const char *path = layer_archive(layer);
     uint8_t digest[HASH_SIZE];
-    uint64_t size;
+    uint64_t size = 0;
 
     if (path == NULL) {
         return layer_learn(layer, err) < 0 ? -1 : 0;

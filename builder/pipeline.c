@@ -321,10 +321,13 @@ static int begin_disk(struct work *work, struct error *err)
 /* A new epoch changes every file's time: the lock's stays as long as nothing brings new ones. */
 static void keep_epoch(struct work *work)
 {
-    SCOPED(lock_freep) struct lock *now = make_lock(work, "");
+    SCOPED(lock_freep) struct lock *now = NULL;
 
-    if (work->before != NULL && !work->profile->has_epoch &&
-        lock_same_archives(work->before, now)) {
+    if (work->before == NULL || work->profile->has_epoch) {
+        return;
+    }
+    now = make_lock(work, "");
+    if (lock_same_archives(work->before, now)) {
         work->epoch = work->before->epoch;
     }
 }

@@ -22,15 +22,6 @@
 #include "base/scope.h"
 #include "base/stop.h"
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#endif
-
 enum { POLL_MS = 200, SETUP_FAILED = 126 };
 
 /* What comes through the pipe, before the result. */
@@ -69,7 +60,7 @@ static int close_others(const struct confine *confine, int report)
     return close_range(from, ~0U, 0);
 }
 
-#ifndef SANITIZED
+#ifndef CONFINE_SANITIZED
 /* Bytes of address space that this process has: the first number of proc(5), statm, in pages. */
 static uint64_t memory_now(void)
 {

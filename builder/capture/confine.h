@@ -15,6 +15,16 @@
 
 #include "base/fail.h"
 
+/* With AddressSanitizer there is neither a filter nor an end to memory: it needs more of both. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define CONFINE_SANITIZED 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define CONFINE_SANITIZED 1
+#endif
+
 /* Bytes that the work may take beyond what the process has already. */
 #define CONFINE_MEMORY (1ULL << 30)
 

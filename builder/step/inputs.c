@@ -15,6 +15,13 @@ static const uint64_t DRIVE_BYTES = 64ULL << 30; /* of holes: nothing may be too
 
 /* --- digests ------------------------------------------------------------------------------- */
 
+const char *inputs_script_name(const struct profile_layer *spec)
+{
+    const char *slash = spec->path != NULL ? strrchr(spec->path, '/') : NULL;
+
+    return slash != NULL ? slash + 1 : spec->path != NULL ? spec->path : "script";
+}
+
 /* The text of a run step's script, appended to RET. */
 static int read_script(const struct profile_layer *spec, struct buf *ret, struct error *err)
 {
@@ -163,13 +170,12 @@ static int add_script(struct list *list, const struct profile_layer *spec, size_
                       struct error *err)
 {
     SCOPED(buf_done) struct buf text = {0};
-    const char *slash = spec->path != NULL ? strrchr(spec->path, '/') : NULL;
-    const char *name = spec->path == NULL ? "script" : slash != NULL ? slash + 1 : spec->path;
 
     if (read_script(spec, &text, err) < 0) {
         return -1;
     }
-    add_bytes(list, xprintf("/steps/%zu/script/%s", number, name), text.data, text.size);
+    add_bytes(list, xprintf("/steps/%zu/script/%s", number, inputs_script_name(spec)), text.data,
+              text.size);
     return 0;
 }
 

@@ -13,6 +13,9 @@
 #include "store/store.h"
 #include "ui/ui.h"
 
+/* What a run step's script is called inside, which it can see. */
+const char *inputs_script_name(const struct profile_layer *spec);
+
 /*
  * The digest of what the step SPEC is given: script, packages, mounts. STORE, which may be NULL,
  * remembers digests of packages.

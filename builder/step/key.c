@@ -5,6 +5,7 @@
 
 #include "base/pack.h"
 #include "capture/noise.h"
+#include "step/inputs.h"
 
 /* Raised when the same step may give other content than before: runner, environment, capture. */
 #define STEP_FORMAT "kiln step 1"
@@ -37,14 +38,6 @@ static void pack_left_out(struct buf *out, const struct profile_layer *spec)
     }
 }
 
-/* A script can see by what name it was called. */
-static const char *script_name(const struct profile_layer *spec)
-{
-    const char *slash = spec->path != NULL ? strrchr(spec->path, '/') : NULL;
-
-    return slash != NULL ? slash + 1 : spec->path != NULL ? spec->path : "";
-}
-
 void step_key(const struct profile *profile, const struct stack *stack, size_t index, int64_t epoch,
               const uint8_t inputs[HASH_SIZE], uint8_t ret[HASH_SIZE])
 {
@@ -60,7 +53,7 @@ void step_key(const struct profile *profile, const struct stack *stack, size_t i
     }
     pack_text(&text, layer_format(stack->layers[index]));
     pack_u64(&text, spec->memory_bytes);
-    pack_text(&text, script_name(spec));
+    pack_text(&text, spec->path != NULL ? inputs_script_name(spec) : "");
     pack_left_out(&text, spec);
     pack_bytes(&text, inputs, HASH_SIZE);
     hash_bytes(text.data, text.size, ret);

@@ -10,7 +10,7 @@
 #include "base/stop.h"
 #include "base/text.h"
 #include "guest/guest.h"
-#include "step/output.h"
+#include "step/transcript.h"
 #include "step/shell.h"
 
 #define SCRATCH_LABEL "scratch"
@@ -24,7 +24,7 @@ enum {
 struct room {
     const struct room_options *options;
     struct guest *guest;
-    struct output *output;
+    struct transcript *output;
     struct shell *shell;
 };
 
@@ -71,7 +71,7 @@ int room_open(const struct room_options *options, struct room **ret, struct erro
     SCOPED_FREE char *shell = xprintf("%s/shell", options->temporary);
 
     room->options = options;
-    if (output_new(output, options->ui, &room->output, err) < 0 ||
+    if (transcript_new(output, options->ui, &room->output, err) < 0 ||
         (options->shell && shell_new(shell, options->ui, &room->shell, err) < 0) ||
         launch(room, output, shell, err) < 0) {
         return -1;
@@ -90,7 +90,7 @@ void room_free(struct room *room)
     if (room != NULL) {
         guest_close(room->guest);
         shell_free(room->shell);
-        output_free(room->output);
+        transcript_free(room->output);
         free(room);
     }
 }
@@ -282,13 +282,13 @@ int room_run(struct room *room, const struct room_step *step, struct error *err)
     bool late;
 
     buf_puts(&tail, "");
-    if (output_begin(room->output, step->name, step->log, err) < 0 ||
+    if (transcript_begin(room->output, step->name, step->log, err) < 0 ||
         guard_start(&guard, room->guest, limit_s, err) < 0) {
         return -1;
     }
     result = command(room, step);
     late = guard_end(&guard);
-    if (output_end(room->output, &tail, err) < 0) {
+    if (transcript_end(room->output, &tail, err) < 0) {
         return -1;
     }
     return result == NULL ? judge_silence(room, step, late, tail.data, err)

@@ -30,7 +30,7 @@ struct steps_options {
     const char *layers_from; /* a directory with captured layers; NULL: none */
     const char *save_layers; /* one to save them in; NULL: none */
     bool refresh;            /* run them all again */
-    bool look;               /* run none: stop at the first that is not found */
+    bool look;               /* run none, only find out which would */
     bool shell;              /* a shell where one fails; there is a terminal */
     struct ui *ui;
 };
@@ -43,7 +43,7 @@ bool steps_needed(const struct profile *profile);
 /*
  * Gives every step of the stack its content, and every other layer its digest. *RET holds what
  * that lies in, and must stay as long as the stack. A layer that is not what the lock says is
- * FAIL_MISMATCH, one that fails FAIL_ERROR; nothing is left then but what earlier steps gave.
+ * FAIL_MISMATCH, a step that fails FAIL_ERROR; nothing is left then but what earlier steps gave.
  */
 int steps_resolve(const struct steps_options *options, struct steps **ret, struct error *err);
 void steps_free(struct steps *steps);

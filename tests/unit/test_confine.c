@@ -33,15 +33,6 @@ static int refuse(struct error *err)
 
 #include "tools.h"
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#endif
-
 static unsigned wall_s = 60;
 
 typedef int (*work)(void *data, void *result, struct error *err);
@@ -181,7 +172,7 @@ static void an_end_without_a_word_is_an_error(void **state)
     must_die(leave, "the work failed without a word");
 }
 
-#ifndef SANITIZED
+#ifndef CONFINE_SANITIZED
 static int open_file(void *data, void *result, struct error *err)
 {
     (void)data;
@@ -287,7 +278,7 @@ static void a_crash_is_an_error(void **state)
 
     (void)state;
     assert_int_equal(run(crash, &nowhere, &result, NULL, 0, &err), -1);
-#ifdef SANITIZED
+#ifdef CONFINE_SANITIZED
     assert_true(text_starts(err.message, "the work failed"));
 #else
     assert_string_equal(err.message, "the work failed (signal 11, Segmentation fault)");
@@ -346,7 +337,7 @@ int main(void)
         cmocka_unit_test(an_end_without_a_word_is_an_error),
         cmocka_unit_test(a_crash_is_an_error),
         cmocka_unit_test(it_ends_when_the_user_interrupts),
-#ifndef SANITIZED
+#ifndef CONFINE_SANITIZED
         cmocka_unit_test(other_system_calls_end_it),
         cmocka_unit_test(memory_and_time_have_an_end),
 #endif

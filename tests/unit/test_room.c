@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "step/output.h"
+#include "step/transcript.h"
 #include "step/room.h"
 
 #include <cmocka.h> /* last: it has a macro fail() */
@@ -36,23 +36,23 @@ static void say(const char *text, size_t size, size_t count, struct said *ret)
     char directory[] = "/tmp/kiln-room-XXXXXX";
     SCOPED(ui_freep) struct ui *ui = ui_new(&(struct ui_options){.quiet = true});
     SCOPED_FREE char *fifo = NULL, *log = NULL;
-    struct output *output = NULL;
+    struct transcript *output = NULL;
     struct error err = {0};
     int fd;
 
     assert_non_null(mkdtemp(directory));
     fifo = xprintf("%s/fifo", directory);
     log = xprintf("%s/log", directory);
-    assert_int_equal(output_new(fifo, ui, &output, &err), 0);
+    assert_int_equal(transcript_new(fifo, ui, &output, &err), 0);
     fd = open(fifo, O_WRONLY | O_CLOEXEC);
-    assert_int_equal(output_begin(output, "step", log, &err), 0);
+    assert_int_equal(transcript_begin(output, "step", log, &err), 0);
     for (size_t i = 0; i < count; i++) {
         assert_int_equal(file_write_all(fd, text, size, fifo, &err), 0);
     }
-    assert_int_equal(output_end(output, &ret->tail, &err), 0);
-    assert_int_equal(file_read(log, OUTPUT_LOG_MAX + 4096, &ret->log, &err), 0);
+    assert_int_equal(transcript_end(output, &ret->tail, &err), 0);
+    assert_int_equal(file_read(log, TRANSCRIPT_LOG_MAX + 4096, &ret->log, &err), 0);
     (void)close(fd);
-    output_free(output);
+    transcript_free(output);
     assert_int_equal(file_remove_tree(directory, &err), 0);
 }
 
@@ -97,17 +97,17 @@ static void long_lines_are_cut(void **state)
     SCOPED(buf_done) struct buf text = {0}, expected = {0};
 
     (void)state;
-    for (size_t i = 0; i < 2 * OUTPUT_LINE_MAX + 5; i++) {
-        buf_puts(&expected, i != 0 && i % OUTPUT_LINE_MAX == 0 ? "\n" : "");
+    for (size_t i = 0; i < 2 * TRANSCRIPT_LINE_MAX + 5; i++) {
+        buf_puts(&expected, i != 0 && i % TRANSCRIPT_LINE_MAX == 0 ? "\n" : "");
         buf_putc(&text, 'x');
         buf_putc(&expected, 'x');
     }
     buf_putc(&expected, '\n');
     check_log(&text, &expected);
     /* One that is as long as may be is no two. */
-    text.size = OUTPUT_LINE_MAX;
+    text.size = TRANSCRIPT_LINE_MAX;
     buf_putc(&text, '\n');
-    expected.size = OUTPUT_LINE_MAX;
+    expected.size = TRANSCRIPT_LINE_MAX;
     buf_putc(&expected, '\n');
     check_log(&text, &expected);
 }
@@ -139,9 +139,9 @@ static void log_has_an_end(void **state)
     for (size_t i = 1; i <= 64; i++) {
         line[i * 1024 - 1] = '\n';
     }
-    say(line, sizeof(line), OUTPUT_LOG_MAX / sizeof(line) + 1, &said);
-    assert_in_range(said.log.size, OUTPUT_LOG_MAX, OUTPUT_LOG_MAX + 100);
-    assert_non_null(strstr(said.log.data + OUTPUT_LOG_MAX, "[65536 bytes more are left out]"));
+    say(line, sizeof(line), TRANSCRIPT_LOG_MAX / sizeof(line) + 1, &said);
+    assert_in_range(said.log.size, TRANSCRIPT_LOG_MAX, TRANSCRIPT_LOG_MAX + 100);
+    assert_non_null(strstr(said.log.data + TRANSCRIPT_LOG_MAX, "[65536 bytes more are left out]"));
     said_done(&said);
 }
 

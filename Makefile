@@ -9,14 +9,16 @@ FUZZ_SECONDS ?= 5
 
 CC ?= cc
 CFLAGS ?= -O2 -g
-PACKAGES := libguestfs libarchive yaml-0.1 zlib libzstd jansson libcrypto ext2fs com_err libseccomp
+PACKAGES := libguestfs libarchive yaml-0.1 zlib libzstd jansson libcrypto ext2fs com_err libseccomp \
+    libcurl libxml-2.0
 HOST_ARCH := $(shell dpkg --print-architecture 2>/dev/null)
 
 # Everything kiln, its tests and its base layer need from Debian 12, in one list. A kernel for the
 # appliance is added where the machine has none (a container).
 DEBIAN_PACKAGES := build-essential pkg-config perl \
     libguestfs-dev libguestfs-tools libguestfs-xfs btrfs-progs xfsprogs libarchive-dev libyaml-dev \
-    zlib1g-dev libzstd-dev libjansson-dev libssl-dev libext2fs-dev comerr-dev libseccomp-dev e2fsprogs qemu-utils \
+    zlib1g-dev libzstd-dev libjansson-dev libssl-dev libext2fs-dev comerr-dev libseccomp-dev libcurl4-openssl-dev \
+    libxml2-dev e2fsprogs qemu-utils \
     mmdebstrap zstd \
     libcmocka-dev busybox-static qemu-system-x86 ovmf mtools dosfstools fdisk gdisk libarchive-tools cpio attr \
     acl strace file genimage xz-utils lz4 bzip2 zip bsdutils python3 clang clang-format clang-tidy umoci skopeo \

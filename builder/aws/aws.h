@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A signed call to a service of AWS, and the names in its replies. */
+#ifndef AWS_AWS_H
+#define AWS_AWS_H
+
+#include "aws/credentials.h"
+#include "http/http.h"
+
+/* One service in one region: EBS direct, EC2, STS. */
+struct aws_service {
+    struct http *http;                   /* borrowed */
+    struct aws_credentials *credentials; /* borrowed; NULL: calls are not signed */
+    char *name;                          /* "ebs": of the signature */
+    char *region;
+    char *endpoint; /* "https://ebs.eu-west-1.amazonaws.com", without a slash at its end */
+};
+
+struct aws_call {
+    const char *method;
+    const char *path;           /* "/snapshots", encoded */
+    const char *query;          /* encoded, sorted by name as the signature wants it; NULL: none */
+    const char *const *headers; /* further ones, all signed; NULL: none */
+    const void *body;
+    size_t size;
+    const uint8_t *sha256; /* of the body when it is known already; NULL: it is computed */
+    /* An error code that may pass in this call beside those that always may ("NotFound" of what
+     * was just made): NULL-terminated; NULL: none. */
+    const char *const *retry_codes;
+};
+
+struct aws_error {
+    char code[128]; /* "RequestThrottledException", "InvalidAMIName.Duplicate" */
+    char message[1024];
+    char request_id[128]; /* "-" when the reply has none */
+};
+
+/*
+ * Signs and sends it; throttling is recognised by code, as EBS answers it with 400. 0 with a reply
+ * of status 2xx in RET; 1 with any other, explained in PROBLEM (which has then been tried again as
+ * far as that helps); -1 on error without a reply.
+ */
+int aws_send(const struct aws_service *service, const struct aws_call *call, struct http_reply *ret,
+             struct aws_error *problem, struct error *err);
+
+/* FAIL_REMOTE "WHAT: CODE: message (status 400, request id …)", with a hint for what people often
+ * meet: expired tokens, a clock that is wrong, missing permissions. */
+int aws_fail(const char *what, const struct http_reply *reply, const struct aws_error *problem,
+             struct error *err);
+
+#endif

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A limit of bytes a second over all connections of a publish (--limit-rate). */
+#ifndef HTTP_RATE_H
+#define HTTP_RATE_H
+
+#include <stdint.h>
+
+#include "base/scope.h"
+
+struct rate;
+
+struct rate *rate_new(uint64_t bytes_per_second);
+void rate_free(struct rate *rate);
+SCOPE_DEFINE(rate, rate_free)
+
+/* Waits until BYTES more may go out (a quarter of a second's worth may at once). From any thread;
+ * returns early when the user interrupts. NULL: at once. */
+void rate_take(struct rate *rate, uint64_t bytes);
+
+#endif

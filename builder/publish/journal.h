@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What one publish has done so far, so that the next run goes on from there: a file of JSON lines
+ * in the bundle's publish/, only ever appended to, each line on the disk before the call returns.
+ * A last line that a crash cut off is dropped; anything else that is not right is an error. No
+ * secret is ever put in it. Its values belong to an attempt; starting the next one forgets them.
+ */
+#ifndef PUBLISH_JOURNAL_H
+#define PUBLISH_JOURNAL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/fail.h"
+#include "base/hash.h"
+#include "base/scope.h"
+
+struct journal;
+
+/*
+ * Opens DIR/TARGET.ID.journal (ID: the first 16 hex digits of PUBLISH_ID), made with HEAD as its
+ * first line when it is missing, and locks it: FAIL_ERROR "is being published by another kiln"
+ * when another process has it.
+ */
+int journal_open(const char *dir, const char *target, const char *publish_id, const json_t *head,
+                 struct journal **ret, struct error *err);
+
+/* Reads one as it is, without lock, for --status. */
+int journal_read(const char *path, struct journal **ret, struct error *err);
+
+/* Lets go of it. */
+void journal_free(struct journal *journal);
+SCOPE_DEFINE(journal, journal_free)
+
+/* The first line. Borrowed. */
+const json_t *journal_head(const struct journal *journal);
+
+/* Which attempt it is, from 1, and the beginning of the next. */
+unsigned journal_attempt(const struct journal *journal);
+int journal_next_attempt(struct journal *journal, const char *why, struct error *err);
+
+/* A value of this attempt; the last one set counts. get is borrowed until the next set; or NULL. */
+int journal_set(struct journal *journal, const char *key, const char *value, struct error *err);
+const char *journal_get(const struct journal *journal, const char *key);
+
+/* All values of this attempt in the order of their keys. */
+void journal_each(const struct journal *journal,
+                  void (*visit)(void *data, const char *key, const char *value), void *data);
+
+/* Blocks that are up: a set. Several threads may call these two at once. */
+int journal_add_blocks(struct journal *journal, const uint64_t *blocks, size_t count,
+                       struct error *err);
+bool journal_has_block(const struct journal *journal, uint64_t block);
+uint64_t journal_block_count(const struct journal *journal);
+
+#endif

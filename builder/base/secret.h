@@ -22,6 +22,9 @@ static inline void secret_freep(char **text)
     secret_free(*text);
 }
 
+/* As buf_add, overwriting where BUF was when it has to move. */
+void secret_add(struct buf *buf, const void *data, size_t size);
+
 /* As buf_done, overwriting all that BUF has room for; also the cleaner for SCOPED(secret_done). */
 void secret_done(struct buf *buf);
 

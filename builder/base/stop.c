@@ -5,12 +5,14 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/scope.h"
 
 static atomic_bool requested;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t stopped = PTHREAD_COND_INITIALIZER;
 static void (*waker)(void *data);
 static void *waker_data;
 
@@ -27,6 +29,7 @@ static void *take_signals(void *set)
             _exit(FAIL_STOPPED);
         }
         pthread_mutex_lock(&lock);
+        pthread_cond_broadcast(&stopped);
         if (waker != NULL) {
             waker(waker_data);
         }
@@ -70,6 +73,24 @@ bool stop_requested(void)
 int stop_check(struct error *err)
 {
     return stop_requested() ? fail(err, FAIL_STOPPED, "interrupted") : 0;
+}
+
+void stop_sleep(uint64_t ms)
+{
+    struct timespec until;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += (time_t)(ms / 1000);
+    until.tv_nsec += (long)(ms % 1000 * 1000000);
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    pthread_mutex_lock(&lock);
+    while (!stop_requested() &&
+           pthread_cond_clockwait(&stopped, &lock, CLOCK_MONOTONIC, &until) == 0) {
+    }
+    pthread_mutex_unlock(&lock);
 }
 
 void stop_wake(void (*wake)(void *data), void *data)

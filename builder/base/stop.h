@@ -9,6 +9,7 @@
 #define BASE_STOP_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/fail.h"
 
@@ -20,6 +21,9 @@ bool stop_requested(void);
 
 /* -1 and "interrupted" after the first signal, else 0: one line for a loop. */
 int stop_check(struct error *err);
+
+/* Sleeps so long, or until the first signal. From any thread. */
+void stop_sleep(uint64_t ms);
 
 /*
  * WAKE(DATA) is called from the signal thread at the first signal, at once if it has come already;

@@ -26,6 +26,7 @@ struct http_options {
         *ca_file;      /* PEM, instead of CURL_CA_BUNDLE, SSL_CERT_FILE and the system's; or NULL */
     struct rate *rate; /* borrowed; NULL: no limit */
     unsigned give_up_s; /* how long nothing may succeed before it is given up; 0: 300 */
+    unsigned stalled_s; /* how long no byte may move before an attempt has failed; 0: 30 */
     /*
      * How many bytes of bodies went out since the last call, from any thread; negative when an
      * attempt failed and what it sent has to be sent again. May be NULL.
@@ -48,6 +49,7 @@ struct http_body {
     uint64_t size;    /* always known: Content-Length */
     /* Fills BUFFER with 1 to SIZE bytes (*RET). Nothing is sent of what a failing read returned. */
     int (*read)(void *context, void *buffer, size_t size, size_t *ret, struct error *err);
+    /* To its beginning; called before every attempt, the first one too. */
     int (*rewind)(void *context, struct error *err);
     void *context;
 };

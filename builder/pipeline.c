@@ -7,6 +7,7 @@
 
 #include "base/blocks.h"
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/scope.h"
 #include "base/stop.h"
 #include "base/text.h"
@@ -23,6 +24,7 @@
 #include "lock/change.h"
 #include "lock/lock.h"
 #include "profile/profile.h"
+#include "profile/target.h"
 #include "step/shell.h"
 #include "step/steps.h"
 #include "store/store.h"
@@ -430,6 +432,17 @@ static int write_formats(struct work *work, struct error *err)
     return 0;
 }
 
+/* Where the image is to go travels with it. */
+static int write_targets(const struct work *work, struct error *err)
+{
+    const struct targets *targets = work->profile->targets;
+    SCOPED_FREE char *path = bundle_file(work->bundle, TARGETS_NAME);
+
+    return targets == NULL || targets->count == 0
+               ? 0
+               : file_write(path, targets->text, strlen(targets->text), err);
+}
+
 static int write_indexes(struct work *work, struct error *err)
 {
     SCOPED_FREE char *blocks = bundle_file(work->bundle, "blocks.index");
@@ -453,8 +466,8 @@ static int write_indexes(struct work *work, struct error *err)
     ui_phase(work->ui, "computing digests", work->plan->size_bytes);
     if (blocks_write(work->raw, work->blocks, blocks, show_bytes, work->ui, manifest.disk_digest,
                      err) < 0 ||
-        files_write(work->stack->tree, files, err) < 0 || manifest_write(&manifest, dir, err) < 0 ||
-        manifest_sums(dir, err) < 0) {
+        files_write(work->stack->tree, files, err) < 0 || write_targets(work, err) < 0 ||
+        manifest_write(&manifest, dir, err) < 0 || manifest_sums(dir, err) < 0) {
         return -1;
     }
     memcpy(work->disk_digest, manifest.disk_digest, HASH_SIZE);

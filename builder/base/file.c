@@ -14,13 +14,9 @@
 
 enum { HASH_PIECE = 1 << 20 };
 
-int file_read(const char *path, size_t limit, struct buf *ret, struct error *err)
+/* Reads the rest of FD, at most LIMIT bytes. */
+static int read_all(int fd, const char *path, size_t limit, struct buf *ret, struct error *err)
 {
-    SCOPED_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-    if (fd < 0) {
-        return fail_os(err, "open '%s'", path);
-    }
     for (;;) {
         ssize_t got = read(fd, buf_reserve(ret, 64 << 10), 64 << 10);
 
@@ -39,6 +35,40 @@ int file_read(const char *path, size_t limit, struct buf *ret, struct error *err
             return fail(err, FAIL_ERROR, "'%s' is larger than %zu bytes", path, limit);
         }
     }
+}
+
+int file_read(const char *path, size_t limit, struct buf *ret, struct error *err)
+{
+    SCOPED_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    return fd < 0 ? fail_os(err, "open '%s'", path) : read_all(fd, path, limit, ret, err);
+}
+
+int file_open_regular(const char *path, int *ret_fd, uint64_t *ret_size_bytes, struct error *err)
+{
+    SCOPED_FD int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    struct stat st;
+
+    if (fd < 0 && errno != ELOOP) {
+        return fail_os(err, "open '%s'", path);
+    }
+    if (fd >= 0 && fstat(fd, &st) < 0) {
+        return fail_os(err, "stat '%s'", path);
+    }
+    if (fd < 0 || !S_ISREG(st.st_mode)) {
+        return fail(err, FAIL_ERROR, "'%s' is not a regular file", path);
+    }
+    *ret_size_bytes = (uint64_t)st.st_size;
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+int file_read_regular(const char *path, size_t limit, struct buf *ret, struct error *err)
+{
+    SCOPED_FD int fd = -1;
+    uint64_t size;
+
+    return file_open_regular(path, &fd, &size, err) < 0 ? -1 : read_all(fd, path, limit, ret, err);
 }
 
 int file_write(const char *path, const void *data, size_t size, struct error *err)

@@ -14,6 +14,15 @@
 /* Reads all of PATH, at most LIMIT bytes (more is an error), into RET, which must be empty. */
 int file_read(const char *path, size_t limit, struct buf *ret, struct error *err);
 
+/*
+ * Opens PATH for reading, which must be a regular file and no symlink: what somebody else put there
+ * may not lead elsewhere, nor keep us waiting.
+ */
+int file_open_regular(const char *path, int *ret_fd, uint64_t *ret_size_bytes, struct error *err);
+
+/* As file_read, of such a file. */
+int file_read_regular(const char *path, size_t limit, struct buf *ret, struct error *err);
+
 /* Writes SIZE bytes to PATH (mode 0666 less umask), replacing it; not atomic, for new directories.
  */
 int file_write(const char *path, const void *data, size_t size, struct error *err);

@@ -37,13 +37,14 @@ static size_t decode(const unsigned char *s, size_t size, uint32_t *ret)
     return length;
 }
 
-/* Unicode's controls, line separators, and the Bidi_Control and default-ignorable formats. */
+/* Unicode's controls, line separators, and the Bidi_Control and default-ignorable formats; and what
+ * is no character at all, which YAML does not let in. */
 static bool is_unsafe(uint32_t c)
 {
     return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0xad || c == 0x61c || c == 0x180e ||
            (c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) ||
            (c >= 0x2060 && c <= 0x206f) || c == 0xfeff || (c >= 0xfff0 && c <= 0xfffb) ||
-           (c >= 0xe0000 && c <= 0xe0fff);
+           c == 0xfffe || c == 0xffff || (c >= 0xe0000 && c <= 0xe0fff);
 }
 
 void text_escape(struct buf *buf, const char *text, size_t size, bool keep_newlines)
@@ -77,6 +78,32 @@ bool text_is_utf8(const char *text, size_t size)
         i += length;
     }
     return true;
+}
+
+bool text_is_printable(const char *text, size_t size)
+{
+    for (size_t i = 0; i < size;) {
+        uint32_t c = 0;
+        size_t length = decode((const unsigned char *)text + i, size - i, &c);
+
+        if (length == 0 || is_unsafe(c)) {
+            return false;
+        }
+        i += length;
+    }
+    return true;
+}
+
+bool text_is_made_of(const char *text, const char *extra)
+{
+    static const char letters_and_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                             "0123456789";
+
+    while (*text != '\0' &&
+           (strchr(letters_and_digits, *text) != NULL || strchr(extra, *text) != NULL)) {
+        text++;
+    }
+    return *text == '\0';
 }
 
 bool text_starts(const char *text, const char *prefix)

@@ -21,6 +21,12 @@ void text_escape(struct buf *buf, const char *text, size_t size, bool keep_newli
 /* True when SIZE bytes of TEXT are valid UTF-8 (no surrogates, no overlong forms). */
 bool text_is_utf8(const char *text, size_t size);
 
+/* True when text_escape would leave it as it is. */
+bool text_is_printable(const char *text, size_t size);
+
+/* True when all of TEXT are letters and digits of ASCII, and characters of EXTRA. */
+bool text_is_made_of(const char *text, const char *extra);
+
 /* True when TEXT begins, or ends, so. */
 bool text_starts(const char *text, const char *prefix);
 bool text_ends(const char *text, const char *suffix);

@@ -18,10 +18,6 @@
 #include "lock/lock.h"
 #include "ui/ui.h"
 
-#define MANIFEST_NAME "manifest.json"
-#define SUMS_NAME "SHA256SUMS"
-#define RAW_NAME "disk.raw"
-
 /* A manifest lists layers and files of a bundle, not of the image. */
 static const size_t manifest_size_max = 16U << 20;
 
@@ -352,7 +348,7 @@ int manifest_read(const char *dir, json_t **ret, struct error *err)
     SCOPED(buf_done) struct buf buf = {0};
     json_error_t problem;
 
-    if (file_read(path, manifest_size_max, &buf, err) < 0) {
+    if (file_read_regular(path, manifest_size_max, &buf, err) < 0) {
         if (err->os == ENOENT || err->os == ENOTDIR) {
             fail_clear(err);
             return not_a_bundle(dir, "it has no " MANIFEST_NAME, err);

@@ -14,6 +14,12 @@
 #include "layer/layer.h"
 #include "profile/profile.h"
 
+/* Files of a bundle. */
+#define MANIFEST_NAME "manifest.json"
+#define SUMS_NAME "SHA256SUMS"
+#define RAW_NAME "disk.raw"
+#define INDEX_NAME "blocks.index"
+
 struct manifest {
     const struct profile *profile;
     const struct plan *plan;

@@ -110,14 +110,14 @@ static void show_entry(struct ui *ui, unsigned part, const struct entry *entry)
 
 static int show_part(struct ui *ui, struct layer *layer, unsigned part, struct error *err)
 {
-    SCOPED(reader_freep) struct reader *reader = NULL;
+    SCOPED(layer_reader_freep) struct layer_reader *reader = NULL;
     struct entry entry;
     int more;
 
-    if (reader_open(layer, part, &reader, err) < 0) {
+    if (layer_reader_open(layer, part, &reader, err) < 0) {
         return -1;
     }
-    while ((more = reader_next(reader, &entry, err)) > 0) {
+    while ((more = layer_reader_next(reader, &entry, err)) > 0) {
         show_entry(ui, part, &entry);
     }
     return more;

@@ -97,14 +97,14 @@ static bool brings_time(const struct entry *entry)
 /* Reads a part to its end, for what that says of the layer. Raises NEWEST to the times in it. */
 static int read_part(struct layer *layer, unsigned part, int64_t *newest, struct error *err)
 {
-    SCOPED(reader_freep) struct reader *reader = NULL;
+    SCOPED(layer_reader_freep) struct layer_reader *reader = NULL;
     struct entry entry;
     int more;
 
-    if (reader_open(layer, part, &reader, err) < 0) {
+    if (layer_reader_open(layer, part, &reader, err) < 0) {
         return -1;
     }
-    while ((more = reader_next(reader, &entry, err)) > 0) {
+    while ((more = layer_reader_next(reader, &entry, err)) > 0) {
         int64_t time = entry_time_up(&entry);
 
         if (stop_check(err) < 0) {
@@ -226,30 +226,31 @@ int layer_open_file(const char *what, int dir, const char *path, int *ret_fd, ui
     return 0;
 }
 
-int reader_open(struct layer *layer, unsigned part, struct reader **ret, struct error *err)
+int layer_reader_open(struct layer *layer, unsigned part, struct layer_reader **ret,
+                      struct error *err)
 {
     return layer->ops->open_part(layer, part, ret, err);
 }
 
-void reader_free(struct reader *reader)
+void layer_reader_free(struct layer_reader *reader)
 {
     if (reader != NULL) {
         reader->ops->free(reader);
     }
 }
 
-int reader_next(struct reader *reader, struct entry *ret, struct error *err)
+int layer_reader_next(struct layer_reader *reader, struct entry *ret, struct error *err)
 {
     return reader->ops->next(reader, ret, err);
 }
 
-int reader_data(struct reader *reader, const void **ret_data, size_t *ret_size,
-                uint64_t *ret_offset, struct error *err)
+int layer_reader_data(struct layer_reader *reader, const void **ret_data, size_t *ret_size,
+                      uint64_t *ret_offset, struct error *err)
 {
     return reader->ops->data(reader, ret_data, ret_size, ret_offset, err);
 }
 
-uint64_t reader_position(const struct reader *reader)
+uint64_t layer_reader_position(const struct layer_reader *reader)
 {
     return reader->ops->position(reader);
 }

@@ -25,7 +25,7 @@ enum layer_rules {
 };
 
 struct layer;
-struct reader;
+struct layer_reader;
 
 /* What reads archives, with its version. Static. */
 const char *layer_library(void);
@@ -111,25 +111,26 @@ bool layer_identity(const struct layer *layer, struct stat *ret_stat, int64_t *r
 uint64_t layer_size_hint(const struct layer *layer);
 
 /* Starts reading part PART from its beginning. */
-int reader_open(struct layer *layer, unsigned part, struct reader **ret, struct error *err);
-void reader_free(struct reader *reader);
-SCOPE_DEFINE(reader, reader_free)
+int layer_reader_open(struct layer *layer, unsigned part, struct layer_reader **ret,
+                      struct error *err);
+void layer_reader_free(struct layer_reader *reader);
+SCOPE_DEFINE(layer_reader, layer_reader_free)
 
 /*
  * The next entry: 1 and RET (borrowed until the next call), 0 at the end, -1 on error. At the end
  * everything was read, also what follows the last entry, and every digest was verified: a wrong
  * one is FAIL_MISMATCH.
  */
-int reader_next(struct reader *reader, struct entry *ret, struct error *err);
+int layer_reader_next(struct layer_reader *reader, struct entry *ret, struct error *err);
 
 /*
  * The next piece of the current entry's data: 1 and the piece (borrowed until the next call), 0
  * at the end, -1 on error. Pieces come in order; what lies between them is a hole.
  */
-int reader_data(struct reader *reader, const void **ret_data, size_t *ret_size,
-                uint64_t *ret_offset, struct error *err);
+int layer_reader_data(struct layer_reader *reader, const void **ret_data, size_t *ret_size,
+                      uint64_t *ret_offset, struct error *err);
 
 /* Bytes of the source consumed so far, for progress. */
-uint64_t reader_position(const struct reader *reader);
+uint64_t layer_reader_position(const struct layer_reader *reader);
 
 #endif

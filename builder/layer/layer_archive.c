@@ -30,7 +30,7 @@
 #define MARKER 512 /* zeros that end a tar; two such blocks should, one does for all readers */
 
 struct archive_reader {
-    struct reader reader;
+    struct layer_reader reader;
     struct stream *stream;
     struct archive *archive;
     struct error failed; /* what the stream met */
@@ -124,7 +124,7 @@ static void forget_xattrs(struct archive_reader *reader)
     reader->xattr_count = 0;
 }
 
-static void archive_reader_free(struct reader *base)
+static void archive_reader_free(struct layer_reader *base)
 {
     struct archive_reader *reader = (struct archive_reader *)base;
 
@@ -473,7 +473,7 @@ static int data_ended(struct archive_reader *reader, struct error *err)
     return 0;
 }
 
-static int archive_reader_data(struct reader *base, const void **ret_data, size_t *ret_size,
+static int archive_reader_data(struct layer_reader *base, const void **ret_data, size_t *ret_size,
                                uint64_t *ret_offset, struct error *err)
 {
     struct archive_reader *reader = (struct archive_reader *)base;
@@ -577,7 +577,7 @@ static int next_header(struct archive_reader *reader, struct error *err)
     return check_result(reader, result, err) < 0 ? -1 : 1;
 }
 
-static int archive_reader_next(struct reader *base, struct entry *ret, struct error *err)
+static int archive_reader_next(struct layer_reader *base, struct entry *ret, struct error *err)
 {
     struct archive_reader *reader = (struct archive_reader *)base;
     int more;
@@ -599,7 +599,7 @@ static int archive_reader_next(struct reader *base, struct entry *ret, struct er
     return read_entry(reader, ret, err) < 0 ? -1 : 1;
 }
 
-static uint64_t archive_reader_position(const struct reader *base)
+static uint64_t archive_reader_position(const struct layer_reader *base)
 {
     return stream_position(((const struct archive_reader *)base)->stream);
 }
@@ -611,14 +611,14 @@ static const struct reader_ops archive_reader_ops = {
     .free = archive_reader_free,
 };
 
-int archive_reader_open(struct layer *layer, const struct archive_input *input, struct reader **ret,
-                        struct error *err)
+int archive_reader_open(struct layer *layer, const struct archive_input *input,
+                        struct layer_reader **ret, struct error *err)
 {
     struct archive_reader *opened = xcalloc(1, sizeof(*opened));
-    SCOPED(reader_freep) struct reader *owner = &opened->reader;
+    SCOPED(layer_reader_freep) struct layer_reader *owner = &opened->reader;
     const char *label;
 
-    opened->reader = (struct reader){&archive_reader_ops, layer};
+    opened->reader = (struct layer_reader){&archive_reader_ops, layer};
     if (stream_open(input, &opened->stream, err) < 0) {
         return -1;
     }
@@ -646,7 +646,8 @@ static int settle(void *data, const struct archive_sum *sum, struct error *err)
     return layer_settle(data, sum->digest, sum->size, err);
 }
 
-static int open_part(struct layer *layer, unsigned part, struct reader **ret, struct error *err)
+static int open_part(struct layer *layer, unsigned part, struct layer_reader **ret,
+                     struct error *err)
 {
     SCOPED_FREE char *label = xprintf("layer '%s'", layer->spec->name);
     struct archive_input input = {.finish = settle, .data = layer, .whole_file = true};

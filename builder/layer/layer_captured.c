@@ -32,7 +32,8 @@ static int was_read(void *data, const struct archive_sum *sum, struct error *err
                       (unsigned long long)layer->digest_size);
 }
 
-static int open_part(struct layer *layer, unsigned part, struct reader **ret, struct error *err)
+static int open_part(struct layer *layer, unsigned part, struct layer_reader **ret,
+                     struct error *err)
 {
     const struct captured *captured = (const struct captured *)layer;
     SCOPED_FREE char *label = xprintf("layer '%s'", layer->spec->name);
@@ -128,7 +129,7 @@ int layer_measure(const char *path, uint8_t ret_digest[HASH_SIZE], uint64_t *ret
                                   .data = &layer,
                                   .whole_file = true,
                                   .hash_content = true};
-    SCOPED(reader_freep) struct reader *reader = NULL;
+    SCOPED(layer_reader_freep) struct layer_reader *reader = NULL;
     struct entry entry;
     int more;
 
@@ -139,7 +140,7 @@ int layer_measure(const char *path, uint8_t ret_digest[HASH_SIZE], uint64_t *ret
     if (archive_reader_open(&layer, &input, &reader, err) < 0) {
         return -1;
     }
-    while ((more = reader_next(reader, &entry, err)) > 0) {
+    while ((more = layer_reader_next(reader, &entry, err)) > 0) {
     }
     layer_digest(&layer, ret_digest, ret_size);
     return more;

@@ -33,7 +33,7 @@ struct level {
 };
 
 struct directory_reader {
-    struct reader reader;
+    struct layer_reader reader;
     struct level *levels;
     size_t level_count, level_space;
     struct buf path; /* in the image, relative */
@@ -80,7 +80,7 @@ static void level_done(struct level *level)
     scope_fd(&level->fd);
 }
 
-static void directory_reader_free(struct reader *base)
+static void directory_reader_free(struct layer_reader *base)
 {
     struct directory_reader *reader = (struct directory_reader *)base;
 
@@ -326,7 +326,7 @@ static int finish(struct directory_reader *reader, struct error *err)
     return normal_end(reader->normal, reader->reader.layer, err);
 }
 
-static int directory_data(struct reader *base, const void **ret_data, size_t *ret_size,
+static int directory_data(struct layer_reader *base, const void **ret_data, size_t *ret_size,
                           uint64_t *ret_offset, struct error *err)
 {
     struct directory_reader *reader = (struct directory_reader *)base;
@@ -391,7 +391,7 @@ static struct level *next_level(struct directory_reader *reader)
     return NULL;
 }
 
-static int directory_next(struct reader *base, struct entry *ret, struct error *err)
+static int directory_next(struct layer_reader *base, struct entry *ret, struct error *err)
 {
     struct directory_reader *reader = (struct directory_reader *)base;
     struct entry entry = {0};
@@ -434,7 +434,7 @@ static int directory_next(struct reader *base, struct entry *ret, struct error *
     return 1;
 }
 
-static uint64_t directory_position(const struct reader *base)
+static uint64_t directory_position(const struct layer_reader *base)
 {
     return ((const struct directory_reader *)base)->position;
 }
@@ -446,14 +446,15 @@ static const struct reader_ops directory_reader_ops = {
     .free = directory_reader_free,
 };
 
-static int open_part(struct layer *layer, unsigned part, struct reader **ret, struct error *err)
+static int open_part(struct layer *layer, unsigned part, struct layer_reader **ret,
+                     struct error *err)
 {
     struct directory_reader *reader = xcalloc(1, sizeof(*reader));
-    SCOPED(reader_freep) struct reader *owner = &reader->reader;
+    SCOPED(layer_reader_freep) struct layer_reader *owner = &reader->reader;
     int fd;
 
     (void)part;
-    reader->reader = (struct reader){&directory_reader_ops, layer};
+    reader->reader = (struct layer_reader){&directory_reader_ops, layer};
     reader->file = -1;
     reader->buffer = xmalloc(STEP);
     reader->normal = normal_new();

@@ -16,7 +16,7 @@
 #define STEP (256u << 10)
 
 struct files_reader {
-    struct reader reader;
+    struct layer_reader reader;
     const struct profile_file **sorted;
     size_t at;
     struct buf path;
@@ -28,7 +28,7 @@ struct files_reader {
     struct normal *normal;
 };
 
-static void files_reader_free(struct reader *base)
+static void files_reader_free(struct layer_reader *base)
 {
     struct files_reader *reader = (struct files_reader *)base;
 
@@ -126,7 +126,7 @@ static int next_piece(struct files_reader *reader, const void **ret_data, size_t
     return reader->left != 0;
 }
 
-static int files_data(struct reader *base, const void **ret_data, size_t *ret_size,
+static int files_data(struct layer_reader *base, const void **ret_data, size_t *ret_size,
                       uint64_t *ret_offset, struct error *err)
 {
     struct files_reader *reader = (struct files_reader *)base;
@@ -147,7 +147,7 @@ static int files_data(struct reader *base, const void **ret_data, size_t *ret_si
     return 1;
 }
 
-static int drain(struct reader *base, struct error *err)
+static int drain(struct layer_reader *base, struct error *err)
 {
     const void *data = NULL;
     size_t size = 0;
@@ -177,7 +177,7 @@ static int open_source(struct files_reader *reader, const struct profile_file *f
     return 0;
 }
 
-static int files_next(struct reader *base, struct entry *ret, struct error *err)
+static int files_next(struct layer_reader *base, struct entry *ret, struct error *err)
 {
     struct files_reader *reader = (struct files_reader *)base;
     const struct profile_file *file;
@@ -209,7 +209,7 @@ static int files_next(struct reader *base, struct entry *ret, struct error *err)
     return 1;
 }
 
-static uint64_t files_position(const struct reader *base)
+static uint64_t files_position(const struct layer_reader *base)
 {
     return ((const struct files_reader *)base)->position;
 }
@@ -221,14 +221,15 @@ static const struct reader_ops files_reader_ops = {
     .free = files_reader_free,
 };
 
-static int open_part(struct layer *layer, unsigned part, struct reader **ret, struct error *err)
+static int open_part(struct layer *layer, unsigned part, struct layer_reader **ret,
+                     struct error *err)
 {
     struct files_reader *reader = xcalloc(1, sizeof(*reader));
     const struct profile_layer *spec = layer->spec;
 
     (void)part;
     (void)err;
-    reader->reader = (struct reader){&files_reader_ops, layer};
+    reader->reader = (struct layer_reader){&files_reader_ops, layer};
     reader->normal = normal_new();
     reader->source = -1;
     reader->buffer = xmalloc(STEP);

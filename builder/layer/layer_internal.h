@@ -17,7 +17,8 @@ struct layer_ops {
     enum layer_rules rules;
     bool untimed;
     enum { DIGEST_BY_READING, DIGEST_BY_LISTING, DIGEST_KNOWN, DIGEST_CAPTURED } digest;
-    int (*open_part)(struct layer *layer, unsigned part, struct reader **ret, struct error *err);
+    int (*open_part)(struct layer *layer, unsigned part, struct layer_reader **ret,
+                     struct error *err);
     void (*free)(struct layer *layer);
 };
 
@@ -37,15 +38,15 @@ struct layer {
 };
 
 struct reader_ops {
-    int (*next)(struct reader *reader, struct entry *ret, struct error *err);
-    int (*data)(struct reader *reader, const void **ret_data, size_t *ret_size,
+    int (*next)(struct layer_reader *reader, struct entry *ret, struct error *err);
+    int (*data)(struct layer_reader *reader, const void **ret_data, size_t *ret_size,
                 uint64_t *ret_offset, struct error *err);
-    uint64_t (*position)(const struct reader *reader);
-    void (*free)(struct reader *reader);
+    uint64_t (*position)(const struct layer_reader *reader);
+    void (*free)(struct layer_reader *reader);
 };
 
 /* Readers embed this as their first member. */
-struct reader {
+struct layer_reader {
     const struct reader_ops *ops;
     struct layer *layer;
 };
@@ -88,8 +89,8 @@ struct archive_input {
 };
 
 /* Takes INPUT's descriptor and label, also when it fails. */
-int archive_reader_open(struct layer *layer, const struct archive_input *input, struct reader **ret,
-                        struct error *err);
+int archive_reader_open(struct layer *layer, const struct archive_input *input,
+                        struct layer_reader **ret, struct error *err);
 
 /* Names in an archive that may be an image in a tar, as far as they tell. */
 enum image_shape {

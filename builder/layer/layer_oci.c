@@ -307,7 +307,7 @@ static int part_read(void *data, const struct archive_sum *sum, struct error *er
     return 0;
 }
 
-static int image_open_part(struct layer *layer, unsigned number, struct reader **ret,
+static int image_open_part(struct layer *layer, unsigned number, struct layer_reader **ret,
                            struct error *err)
 {
     struct image *image = (struct image *)layer;

@@ -11,14 +11,14 @@
 #include "layer/layer.h"
 #include "layer/packer.h"
 
-static int copy_data(struct reader *reader, struct pax *pax, struct error *err)
+static int copy_data(struct layer_reader *reader, struct pax *pax, struct error *err)
 {
     const void *data;
     size_t size;
     uint64_t offset;
     int more;
 
-    while ((more = reader_data(reader, &data, &size, &offset, err)) == 1) {
+    while ((more = layer_reader_data(reader, &data, &size, &offset, err)) == 1) {
         if (pax_data(pax, data, size, err) < 0) {
             return -1;
         }
@@ -28,14 +28,14 @@ static int copy_data(struct reader *reader, struct pax *pax, struct error *err)
 
 static int copy(struct layer *layer, struct pax *pax, int64_t epoch, struct error *err)
 {
-    SCOPED(reader_freep) struct reader *reader = NULL;
+    SCOPED(layer_reader_freep) struct layer_reader *reader = NULL;
     struct entry entry;
     int more;
 
-    if (reader_open(layer, 0, &reader, err) < 0) {
+    if (layer_reader_open(layer, 0, &reader, err) < 0) {
         return -1;
     }
-    while ((more = reader_next(reader, &entry, err)) == 1) {
+    while ((more = layer_reader_next(reader, &entry, err)) == 1) {
         entry.mtime = epoch;
         if (pax_entry(pax, &entry, NULL, 0, err) < 0 || copy_data(reader, pax, err) < 0) {
             return -1;

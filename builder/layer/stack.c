@@ -165,7 +165,7 @@ static int scan_end(struct scan *scan, struct inode *inode, uint64_t at, bool ta
 }
 
 /* Reads the current entry's data: its digest, its holes, and itself where it is wanted. */
-static int scan_data(struct scan *scan, struct reader *reader, struct inode *inode,
+static int scan_data(struct scan *scan, struct layer_reader *reader, struct inode *inode,
                      struct error *err)
 {
     uint64_t at = 0, offset;
@@ -187,7 +187,7 @@ static int scan_data(struct scan *scan, struct reader *reader, struct inode *ino
     inode->extent_count = 0;
     inode->data_bytes = 0;
     buf_clear(&scan->kept);
-    while ((more = reader_data(reader, &piece, &size, &offset, err)) > 0) {
+    while ((more = layer_reader_data(reader, &piece, &size, &offset, err)) > 0) {
         if (scan_piece(scan, piece, size, offset, at, taken, err) < 0) {
             return -1;
         }
@@ -212,26 +212,26 @@ static int scan_data(struct scan *scan, struct reader *reader, struct inode *ino
 }
 
 static void tell_scan(const struct scan *scan, const struct layer *layer,
-                      const struct reader *reader)
+                      const struct layer_reader *reader)
 {
     if (scan->progress != NULL) {
-        scan->progress(scan->data, layer_name(layer), scan->before + reader_position(reader));
+        scan->progress(scan->data, layer_name(layer), scan->before + layer_reader_position(reader));
     }
 }
 
 static int scan_part(struct scan *scan, unsigned index, unsigned part, struct error *err)
 {
     struct layer *layer = scan->stack->layers[index];
-    SCOPED(reader_freep) struct reader *reader = NULL;
+    SCOPED(layer_reader_freep) struct layer_reader *reader = NULL;
     struct entry entry;
     int more;
 
-    if (reader_open(layer, part, &reader, err) < 0) {
+    if (layer_reader_open(layer, part, &reader, err) < 0) {
         return -1;
     }
     tree_begin(scan->stack->tree, index, scan->stack->parts++, layer_name(layer),
                layer_rules(layer), layer_untimed(layer));
-    for (uint64_t sequence = 0; (more = reader_next(reader, &entry, err)) > 0; sequence++) {
+    for (uint64_t sequence = 0; (more = layer_reader_next(reader, &entry, err)) > 0; sequence++) {
         struct inode *inode = NULL;
 
         if (tree_apply(scan->stack->tree, &entry, sequence, &inode, err) < 0 ||
@@ -241,7 +241,7 @@ static int scan_part(struct scan *scan, unsigned index, unsigned part, struct er
         tell_scan(scan, layer, reader);
     }
     tell_scan(scan, layer, reader);
-    scan->before += more == 0 ? reader_position(reader) : 0;
+    scan->before += more == 0 ? layer_reader_position(reader) : 0;
     return more;
 }
 
@@ -416,16 +416,16 @@ static int changed(const struct stream *stream, const struct inode *inode, struc
 }
 
 static void tell_stream(const struct stream *stream, const struct layer *layer,
-                        const struct reader *reader)
+                        const struct layer_reader *reader)
 {
     if (stream->sink->progress != NULL) {
         stream->sink->progress(stream->sink->data, layer_name(layer),
-                               stream->before + reader_position(reader));
+                               stream->before + layer_reader_position(reader));
     }
 }
 
-static int stream_file(struct stream *stream, const struct layer *layer, struct reader *reader,
-                       const struct inode *inode, struct error *err)
+static int stream_file(struct stream *stream, const struct layer *layer,
+                       struct layer_reader *reader, const struct inode *inode, struct error *err)
 {
     uint64_t offset, sum = 0;
     uint8_t digest[HASH_SIZE];
@@ -436,7 +436,7 @@ static int stream_file(struct stream *stream, const struct layer *layer, struct 
     if (stream->sink->file(stream->sink->data, inode, err) < 0) {
         return -1;
     }
-    while ((more = reader_data(reader, &piece, &size, &offset, err)) > 0) {
+    while ((more = layer_reader_data(reader, &piece, &size, &offset, err)) > 0) {
         sum += size;
         if (sum > inode->data_bytes) {
             return changed(stream, inode, err);
@@ -470,17 +470,17 @@ static bool is_needed(const struct stream *stream, unsigned part)
 static int stream_part(struct stream *stream, struct layer *layer, unsigned number, unsigned part,
                        struct error *err)
 {
-    SCOPED(reader_freep) struct reader *reader = NULL;
+    SCOPED(layer_reader_freep) struct layer_reader *reader = NULL;
     struct entry entry;
     int more;
 
     if (stream->sink->wants != NULL && !is_needed(stream, part)) {
         return 0;
     }
-    if (reader_open(layer, number, &reader, err) < 0) {
+    if (layer_reader_open(layer, number, &reader, err) < 0) {
         return -1;
     }
-    for (uint64_t sequence = 0; (more = reader_next(reader, &entry, err)) > 0; sequence++) {
+    for (uint64_t sequence = 0; (more = layer_reader_next(reader, &entry, err)) > 0; sequence++) {
         const struct inode *inode = stream->next < stream->end ? *stream->next : NULL;
 
         tell_stream(stream, layer, reader);
@@ -497,7 +497,7 @@ static int stream_part(struct stream *stream, struct layer *layer, unsigned numb
         }
     }
     tell_stream(stream, layer, reader);
-    stream->before += more == 0 ? reader_position(reader) : 0;
+    stream->before += more == 0 ? layer_reader_position(reader) : 0;
     return more;
 }
 

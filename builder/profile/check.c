@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "profile/grammar.h"
 #include "profile/packages.h"
+#include "profile/target.h"
 
 static const uint64_t MIB = 1 << 20;
 
@@ -552,5 +553,44 @@ void check_disk(const struct profile *profile, const struct node *root, struct p
     if (partitions != NULL && !partitions->bad && profile->partition_count != 0 &&
         (firmware == NULL || !firmware->bad)) {
         check_partitions(profile, disk, partitions, problems);
+    }
+}
+
+/* --- targets --------------------------------------------------------------------------------- */
+
+/* disk.raw is always there, and what is not listed is not made. */
+static void check_takes(const struct profile *profile, const struct target *target,
+                        struct problems *problems)
+{
+    unsigned missing = target_kinds[target->cloud]->takes(target) & ~profile->formats & ~FORMAT_RAW;
+
+    for (const struct word *word = format_words; word->name != NULL; word++) {
+        if (word->instead == NULL && (missing & word->value) != 0) {
+            problem_add(problems, target->mark,
+                        "target '%s' takes %s, which 'formats' does not list (add it at %s)",
+                        target->name, word->name, PLACE(problems, profile->formats_mark));
+        }
+    }
+}
+
+void check_targets(const struct profile *profile, const struct node *root,
+                   struct problems *problems)
+{
+    const struct node *node = node_find(root, "targets"), *disk = node_find(root, "disk");
+    const struct node *firmware = disk != NULL ? node_find(disk, "firmware") : NULL;
+
+    if (node == NULL || node->bad || profile->targets == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < profile->targets->count; i++) {
+        const struct target *target = &profile->targets->items[i];
+        const char *wrong = target_misfit(target, profile->firmware);
+
+        if (wrong != NULL && (firmware == NULL || !firmware->bad)) {
+            problem_add(problems, target->mark, "target '%s': %s", target->name, wrong);
+        }
+        if (profile->formats != 0) {
+            check_takes(profile, target, problems);
+        }
     }
 }

@@ -16,4 +16,8 @@ void check_layers(struct profile *profile, const struct node *root, struct probl
 /* Checks the disk, if all of it decoded well. FIRMWARE holds its default already. */
 void check_disk(const struct profile *profile, const struct node *root, struct problems *problems);
 
+/* Checks the targets that decoded well against the disk. FIRMWARE holds its default already. */
+void check_targets(const struct profile *profile, const struct node *root,
+                   struct problems *problems);
+
 #endif

@@ -2,6 +2,7 @@
 #include "profile/decode.h"
 
 #include <assert.h>
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -335,8 +336,19 @@ static bool decode_words(const struct value *v)
 
 /* --- lists and maps -------------------------------------------------------------------------- */
 
-/* One text of a list; RET is NULL when it goes nowhere. */
-static bool decode_list_string(const struct value *v, const struct node *list, char **ret)
+/* True when a profile says what the one it extends says: the two are one item. */
+static bool is_inherited_twin(const struct node *list, const struct node *twin)
+{
+    const struct node *child = list->first;
+
+    while (child != twin && (child->kind != NODE_SCALAR || child->size != twin->size ||
+                             memcmp(child->text, twin->text, twin->size) != 0)) {
+        child = child->next;
+    }
+    return child != twin;
+}
+
+static bool check_list_string(const struct value *v, const struct node *list)
 {
     const char *wrong;
     const struct node *first;
@@ -349,36 +361,34 @@ static bool decode_list_string(const struct value *v, const struct node *list, c
         return bad_value(v, wrong);
     }
     first = first_of(list, v->node);
-    if (first != v->node) {
-        return given_twice(v, first);
-    }
-    if (ret != NULL) {
-        *ret = xmemdup(v->node->text, v->node->size + 1);
-    }
-    return true;
+    return first == v->node || given_twice(v, first);
 }
 
 static bool decode_strings(const struct value *v)
 {
-    size_t count = v->node->count, i = 0;
-    char **strings = NULL;
+    SCOPED_FREE char **strings = xcalloc(v->node->count, sizeof(char *));
+    size_t count = 0;
     bool good = true;
 
-    if (count > STRINGS_MAX) {
+    if (v->node->count > STRINGS_MAX) {
         problem_add(v->problems, v->node->mark, "'%s' has more than %d items", v->field->name,
                     STRINGS_MAX);
         return false;
     }
-    if (v->field->value != 0) {
-        strings = xcalloc(count, sizeof(char *));
-        put(v, v->field->value, &strings, sizeof(strings));
-        put(v, v->field->second, &count, sizeof(count));
-    }
-    for (struct node *child = v->node->first; child != NULL; child = child->next, i++) {
+    for (struct node *child = v->node->first; child != NULL; child = child->next) {
         struct value item = *v;
 
         item.node = child;
-        good &= decode_list_string(&item, v->node, strings != NULL ? &strings[i] : NULL);
+        if (!check_list_string(&item, v->node)) {
+            good = false;
+        } else if (v->field->value != 0 && !is_inherited_twin(v->node, child)) {
+            strings[count++] = xmemdup(child->text, child->size + 1);
+        }
+    }
+    if (v->field->value != 0) {
+        put(v, v->field->value, &strings, sizeof(strings));
+        put(v, v->field->second, &count, sizeof(count));
+        strings = NULL;
     }
     return good;
 }
@@ -500,6 +510,8 @@ static bool decode_value(const struct value *v)
     case FIELD_STRUCT:
         return check_kind(v, NODE_MAP) &&
                decode_map(v->field->shape, v->node, v->object, v->problems);
+    case FIELD_TARGETS:
+        return check_kind(v, NODE_MAP);
     case FIELD_WORDS:
     case FIELD_STRINGS:
     case FIELD_LIST:
@@ -512,6 +524,18 @@ static bool decode_value(const struct value *v)
     }
 }
 
+/* True when KEY is one that people write here and that belongs elsewhere. */
+static bool is_others(const struct shape *shape, const struct node *node)
+{
+    for (const char *const *pattern = shape->others; pattern != NULL && *pattern != NULL;
+         pattern++) {
+        if (fnmatch(*pattern, node->key, FNM_CASEFOLD) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void unknown_key(const struct shape *shape, struct node *node, struct problems *problems)
 {
     const char *names[32], *nearest;
@@ -520,6 +544,11 @@ static void unknown_key(const struct shape *shape, struct node *node, struct pro
 
     if (problems_full(problems)) {
         problem_add(problems, node->key_mark, "unknown key");
+        return;
+    }
+    if (is_others(shape, node)) {
+        problem_add(problems, node->key_mark, "%s cannot be set here: %s",
+                    QUOTE(node->key, node->key_size), shape->others_why);
         return;
     }
     for (const struct field *field = shape->fields; field->name != NULL; field++) {
@@ -735,6 +764,7 @@ char *field_type_text(const struct field *field)
         [FIELD_LIST] = "list of maps",
         [FIELD_MAP] = "map of maps",
         [FIELD_PAIRS] = "map of texts",
+        [FIELD_TARGETS] = "map of maps",
         [FIELD_UNSUPPORTED] = "not supported yet",
     };
 

@@ -31,6 +31,7 @@ enum field_type {
     FIELD_LIST,        /* a list of maps: pointer to items and, second, their size_t count */
     FIELD_MAP,         /* a map of keys to maps of the shape, as a list */
     FIELD_PAIRS,       /* a map of keys to what the shape's only field is, as a list */
+    FIELD_TARGETS,     /* a map of names to maps, whose shapes only targets.c knows */
     FIELD_UNSUPPORTED, /* in the grammar, but this version cannot do it */
 };
 
@@ -79,6 +80,8 @@ struct shape {
     field_check *key_check;    /* MAP, PAIRS */
     const char *const *one_of; /* exactly one of these keys */
     const char *const *any_of; /* at least one of these keys */
+    const char *const *others; /* keys that belong elsewhere: patterns of fnmatch(3), in any case */
+    const char *others_why;    /* what to say about them */
 };
 
 /*

@@ -22,7 +22,7 @@ const struct word engine_words[] = {
     {.name = NULL},
 };
 
-static const struct word format_words[] = {
+const struct word format_words[] = {
     {.name = "raw", .value = FORMAT_RAW},
     {.name = "qcow2", .value = FORMAT_QCOW2},
     {.name = "vhd", .unsupported = true},
@@ -40,7 +40,7 @@ static const struct word compression_words[] = {
     {.name = NULL},
 };
 
-static const struct word firmware_words[] = {
+const struct word firmware_words[] = {
     {.name = "bios", .value = FIRMWARE_BIOS},
     {.name = "uefi", .value = FIRMWARE_UEFI},
     {.name = "efi", .instead = "uefi"},
@@ -80,19 +80,6 @@ const char *word_name(const struct word *words, unsigned value)
 
 /* --- text ------------------------------------------------------------------------------------ */
 
-static const char letters_and_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-                                         "0123456789";
-
-/* True when all of TEXT are letters, digits and EXTRA. */
-static bool is_made_of(const char *text, const char *extra)
-{
-    while (*text != '\0' &&
-           (strchr(letters_and_digits, *text) != NULL || strchr(extra, *text) != NULL)) {
-        text++;
-    }
-    return *text == '\0';
-}
-
 static bool has_control_characters(const char *text)
 {
     while (*text != '\0' && (unsigned char)*text >= 0x20 && *text != 0x7f) {
@@ -101,7 +88,7 @@ static bool has_control_characters(const char *text)
     return *text != '\0';
 }
 
-static const char *check_name(const char *text)
+const char *profile_check_name(const char *text)
 {
     size_t size = strlen(text);
 
@@ -113,11 +100,12 @@ static const char *check_name(const char *text)
 }
 
 /* It becomes a part of the bundle's directory name. */
-static const char *check_version(const char *text)
+const char *profile_check_version(const char *text)
 {
     size_t size = strlen(text);
 
-    if (size == 0 || size > 64 || !is_made_of(text, "._+~-") || text[0] == '.' || text[0] == '-') {
+    if (size == 0 || size > 64 || !text_is_made_of(text, "._+~-") || text[0] == '.' ||
+        text[0] == '-') {
         return "must be 1 to 64 letters, digits and any of '._+~-', and must not begin with '.' or "
                "'-'";
     }
@@ -217,7 +205,7 @@ static const char *check_mount(const char *text)
     if (wrong != NULL) {
         return wrong;
     }
-    if (!is_made_of(text, "/._+@-")) {
+    if (!text_is_made_of(text, "/._+@-")) {
         return "may only hold letters, digits and any of '/._+@-'";
     }
     if (is_below(text, "/etc")) {
@@ -269,7 +257,7 @@ static const char *check_partition_name(const char *text)
 {
     size_t size = strlen(text);
 
-    if (size == 0 || size > 36 || !is_made_of(text, "_-")) {
+    if (size == 0 || size > 36 || !text_is_made_of(text, "_-")) {
         return "must be 1 to 36 letters, digits, '_' and '-'";
     }
     return NULL;
@@ -523,6 +511,7 @@ static const struct field disk_fields[] = {
      .type = FIELD_WORDS,
      .filled = true,
      .value = PLACE_OF(struct profile, formats),
+     .mark = PLACE_OF(struct profile, formats_mark),
      .words = format_words,
      .standard = "[raw, qcow2]",
      .help = "the disk files to write; disk.raw is always there"},
@@ -569,12 +558,12 @@ static const struct field profile_rows[] = {
      .type = FIELD_STRING,
      .required = true,
      .value = PLACE_OF(struct profile, name),
-     .check = check_name,
+     .check = profile_check_name,
      .help = "what the image is called"},
     {.name = "version",
      .type = FIELD_STRING,
      .value = PLACE_OF(struct profile, version),
-     .check = check_version,
+     .check = profile_check_version,
      .standard = "0",
      .help = "the image's version"},
     {.name = "architecture",
@@ -615,7 +604,9 @@ static const struct field profile_rows[] = {
      .help = "the disk and its partitions"},
     {.name = "tests", .type = FIELD_UNSUPPORTED, .help = "what must hold in the running image"},
     {.name = "check", .type = FIELD_UNSUPPORTED, .help = "findings to allow"},
-    {.name = "targets", .type = FIELD_UNSUPPORTED, .help = "where to publish the image"},
+    {.name = "targets",
+     .type = FIELD_TARGETS,
+     .help = "where to publish the image, by names of your own"},
     {.name = NULL},
 };
 

@@ -12,6 +12,8 @@ extern const struct word architecture_words[];
 extern const struct word filesystem_words[];
 extern const struct word partition_type_words[];
 extern const struct word engine_words[];
+extern const struct word format_words[];
+extern const struct word firmware_words[];
 
 /* The word of a value; it must have one. */
 const char *word_name(const struct word *words, unsigned value);

@@ -10,6 +10,7 @@
 #include "profile/check.h"
 #include "profile/extends.h"
 #include "profile/grammar.h"
+#include "profile/target.h"
 #include "profile/yaml.h"
 
 static const uint64_t MIB = 1 << 20;
@@ -60,6 +61,10 @@ void profile_free(struct profile *profile)
         free(profile->partitions[i].name);
         free(profile->partitions[i].mount);
     }
+    if (profile->targets != NULL) {
+        targets_done(profile->targets);
+    }
+    free(profile->targets);
     free(profile->layers);
     free(profile->partitions);
     for (size_t i = 0; i < COUNT(profile->parents); i++) {
@@ -99,6 +104,18 @@ static void default_partitions(struct profile *profile)
     add_partition(profile, "root", PART_ROOT, FS_EXT4, 0, "/");
 }
 
+static unsigned default_formats(const struct profile *profile)
+{
+    unsigned formats = FORMAT_RAW | FORMAT_QCOW2;
+
+    for (size_t i = 0; profile->targets != NULL && i < profile->targets->count; i++) {
+        const struct target *target = &profile->targets->items[i];
+
+        formats |= target_kinds[target->cloud]->takes(target);
+    }
+    return formats;
+}
+
 static void default_disk(struct profile *profile)
 {
     if (profile->disk_size_bytes == 0) {
@@ -109,7 +126,7 @@ static void default_disk(struct profile *profile)
         profile->disk_size_rounded = true;
     }
     if (profile->formats == 0) {
-        profile->formats = FORMAT_RAW | FORMAT_QCOW2;
+        profile->formats = default_formats(profile);
     }
     if (profile->kernel_command_line == NULL) {
         profile->kernel_command_line =
@@ -142,6 +159,18 @@ static void default_names(struct profile *profile)
 
 /* --- reading --------------------------------------------------------------------------------- */
 
+static void read_targets(struct profile *profile, const struct node *root,
+                         struct problems *problems)
+{
+    struct node *node = node_find(root, "targets");
+
+    if (node != NULL && !node->bad) {
+        profile->targets = xcalloc(1, sizeof(*profile->targets));
+        targets_decode(node, profile->targets, problems);
+        check_targets(profile, root, problems);
+    }
+}
+
 /* Fills PROFILE as far as it can and notes what is wrong. */
 static void read_profile(const char *text, size_t size, struct profile *profile,
                          struct problems *problems)
@@ -160,6 +189,7 @@ static void read_profile(const char *text, size_t size, struct profile *profile,
     default_firmware(profile);
     check_layers(profile, root, problems);
     check_disk(profile, root, problems);
+    read_targets(profile, root, problems);
 }
 
 int profile_parse(const char *path, const char *yaml, size_t size, struct profile **ret,
@@ -230,6 +260,11 @@ void profile_fields(profile_visit *visit, void *data)
     struct visitor visitor = {visit, data};
 
     fields_visit(&profile_shape, "", visit_field, &visitor);
+    for (size_t i = 0; i < CLOUDS; i++) {
+        SCOPED_FREE char *prefix = xprintf("targets.NAME(%s).", target_kinds[i]->name);
+
+        fields_visit(target_kinds[i]->shape, prefix, visit_field, &visitor);
+    }
 }
 
 const char *profile_layer_label(const struct profile_layer *layer)

@@ -134,6 +134,7 @@ struct profile {
     struct mark disk_size_mark;
     uint32_t inodes;  /* of the root file system; 0: mke2fs's ratio */
     unsigned formats; /* enum format bits */
+    struct mark formats_mark;
     enum compression qcow2_compression;
     unsigned firmware; /* enum firmware bits */
     struct mark firmware_mark;
@@ -141,6 +142,8 @@ struct profile {
     enum engine_kind engine;
     struct profile_partition *partitions;
     size_t partition_count;
+
+    struct targets *targets; /* see target.h; NULL: none are written */
 };
 
 /*
@@ -190,6 +193,10 @@ void profile_fields(profile_visit *visit, void *data);
  * is one way to write each: absolute, no '.' or '..', no '//', no '/' at the end.
  */
 const char *profile_image_path(const char *text);
+
+/* What is wrong with TEXT as an image's name (or a target's), and as its version; NULL: nothing. */
+const char *profile_check_name(const char *text);
+const char *profile_check_version(const char *text);
 
 /* The words of the grammar, for messages and files: "x86_64", "ext4", "bios-boot", "qcow2", … */
 const char *architecture_name(enum architecture architecture);

@@ -14,8 +14,19 @@
 #include "base/buf.h"
 #include "base/fail.h"
 #include "base/scope.h"
-#include "profile/decode.h"
 #include "profile/profile.h"
+
+/* Of decode.h, yaml.h and problem.h, which only the profile's own files need. */
+struct shape;
+struct node;
+struct problems;
+
+#define TARGETS_NAME "targets.json" /* in a bundle */
+
+enum {
+    TARGETS_MAX = 64,          /* of an image */
+    TARGETS_TEXT_MAX = 1 << 20 /* bytes of targets.json: what a profile may have */
+};
 
 enum cloud_kind { CLOUD_AWS, CLOUD_OPENSTACK, CLOUD_DIRECTORY };
 enum { CLOUDS = 3 };
@@ -85,7 +96,7 @@ struct target {
 struct targets {
     struct target *items; /* in the order of the file */
     size_t count;
-    char *text; /* targets.json; never NULL */
+    char *text; /* targets.json; NULL before it was decoded, or when it could not be */
 };
 
 /* One cloud's row: the shape is that of its struct. */
@@ -93,11 +104,15 @@ struct target_kind {
     const char *name; /* as in 'cloud:' */
     const char *summary;
     const struct shape *shape;
-    size_t size; /* of the struct */
-    /* What takes more than one field to tell; may be NULL. NODE is the target's map. */
-    void (*check)(const struct target *target, const struct node *node, struct problems *problems);
+    /*
+     * Defaults, and what takes more than one field to tell; may be NULL. NODE is the target's map,
+     * which decoded well.
+     */
+    void (*check)(struct target *target, const struct node *node, struct problems *problems);
     void (*done)(struct target *target);            /* frees what the struct has */
     unsigned (*takes)(const struct target *target); /* formats the bundle must have: bits */
+    /* What is wrong with it for a disk that starts under FIRMWARE (bits), or NULL. May be NULL. */
+    const char *(*misfit)(const struct target *target, unsigned firmware);
 };
 
 extern const struct target_kind *const target_kinds[CLOUDS]; /* by enum cloud_kind */
@@ -106,8 +121,16 @@ extern const struct target_kind target_kind_aws, target_kind_openstack, target_k
 /* The value of 'targets:', a map; RET is complete only when no problem was added. */
 void targets_decode(struct node *node, struct targets *ret, struct problems *problems);
 
-/* Reads PATH, a bundle's targets.json, as strictly as a profile. RET must be zeroed. */
+/*
+ * Reads PATH, a bundle's targets.json, or the TEXT of one (PATH is for messages), as strictly as a
+ * profile: FAIL_USAGE with file, line and column. RET must be zeroed.
+ */
 int targets_read(const char *path, struct targets *ret, struct error *err);
+int targets_parse(const char *path, const char *text, size_t size, struct targets *ret,
+                  struct error *err);
+
+/* The kind's misfit. */
+const char *target_misfit(const struct target *target, unsigned firmware);
 
 /* Also the cleaner for SCOPED. */
 void targets_done(struct targets *targets);

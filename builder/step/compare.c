@@ -58,14 +58,14 @@ static void add_entry(struct hash *hash, const struct entry *entry)
     }
 }
 
-static int add_data(struct hash *hash, struct reader *reader, struct error *err)
+static int add_data(struct hash *hash, struct layer_reader *reader, struct error *err)
 {
     const void *data;
     size_t size;
     uint64_t offset;
     int more;
 
-    while ((more = reader_data(reader, &data, &size, &offset, err)) > 0) {
+    while ((more = layer_reader_data(reader, &data, &size, &offset, err)) > 0) {
         add_number(hash, offset);
         hash_add(hash, data, size);
         if (stop_check(err) < 0) {
@@ -87,7 +87,7 @@ static int list_items(const struct captured *captured, struct items *items, stru
     const struct profile_layer spec = {.kind = LAYER_RUN, .name = captured->path};
     SCOPED(hash_freep) struct hash *hash = hash_new();
     SCOPED(layer_freep) struct layer *layer = NULL;
-    SCOPED(reader_freep) struct reader *reader = NULL;
+    SCOPED(layer_reader_freep) struct layer_reader *reader = NULL;
     struct entry entry;
     int more;
 
@@ -95,10 +95,10 @@ static int list_items(const struct captured *captured, struct items *items, stru
         return -1;
     }
     layer_capture(layer, no_key, captured->path, captured->digest, captured->size);
-    if (reader_open(layer, 0, &reader, err) < 0) {
+    if (layer_reader_open(layer, 0, &reader, err) < 0) {
         return -1;
     }
-    while ((more = reader_next(reader, &entry, err)) > 0) {
+    while ((more = layer_reader_next(reader, &entry, err)) > 0) {
         struct item item = {.path = xstrdup(entry.path)};
 
         grow(&items->list, items->count, &items->space, sizeof(item));

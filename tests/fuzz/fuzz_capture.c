@@ -92,7 +92,7 @@ static void fold(struct tree *tree, const char *path, struct error *err)
     struct profile_layer spec = {
         .kind = LAYER_ARCHIVE, .name = (char *)"captured", .path = (char *)path};
     SCOPED(layer_freep) struct layer *layer = NULL;
-    SCOPED(reader_freep) struct reader *reader = NULL;
+    SCOPED(layer_reader_freep) struct layer_reader *reader = NULL;
     struct entry entry;
     struct inode *inode;
     uint64_t sequence = 0;
@@ -101,9 +101,9 @@ static void fold(struct tree *tree, const char *path, struct error *err)
     if (layer_open(&spec, ARCH_X86_64, &layer, err) < 0) {
         return; /* the first name begins as another kind of archive does: kiln's are compressed */
     }
-    HOLDS(reader_open(layer, 0, &reader, err) == 0);
+    HOLDS(layer_reader_open(layer, 0, &reader, err) == 0);
     tree_begin(tree, 1, 1, "captured", RULES_OCI, false);
-    while ((more = reader_next(reader, &entry, err)) == 1) {
+    while ((more = layer_reader_next(reader, &entry, err)) == 1) {
         if (tree_apply(tree, &entry, sequence++, &inode, err) < 0) {
             (void)fprintf(stderr, "%s\n", err->message);
             abort();

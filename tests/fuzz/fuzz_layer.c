@@ -27,16 +27,16 @@ static unsigned touch(const void *data, size_t size)
 
 static int read_part(struct layer *layer, unsigned part, struct error *err)
 {
-    SCOPED(reader_freep) struct reader *reader = NULL;
+    SCOPED(layer_reader_freep) struct layer_reader *reader = NULL;
     struct entry entry;
     unsigned sum = 0;
     uint64_t total = 0;
     int more;
 
-    if (reader_open(layer, part, &reader, err) < 0) {
+    if (layer_reader_open(layer, part, &reader, err) < 0) {
         return -1;
     }
-    while ((more = reader_next(reader, &entry, err)) == 1 && total < READ_LIMIT) {
+    while ((more = layer_reader_next(reader, &entry, err)) == 1 && total < READ_LIMIT) {
         const void *data;
         size_t size;
         uint64_t offset, end = 0;
@@ -45,7 +45,7 @@ static int read_part(struct layer *layer, unsigned part, struct error *err)
         for (size_t i = 0; i < entry.xattr_count; i++) {
             sum += touch(entry.xattrs[i].value, entry.xattrs[i].size);
         }
-        while ((more = reader_data(reader, &data, &size, &offset, err)) == 1 &&
+        while ((more = layer_reader_data(reader, &data, &size, &offset, err)) == 1 &&
                total < READ_LIMIT) {
             if (offset < end || offset + size > entry.size || size == 0) {
                 abort();

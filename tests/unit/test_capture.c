@@ -135,7 +135,7 @@ static void fold(struct tree *tree)
     struct profile_layer spec = {
         .kind = LAYER_ARCHIVE, .name = (char *)"layer", .path = (char *)"layer.tar.zst"};
     SCOPED(layer_freep) struct layer *layer = NULL;
-    SCOPED(reader_freep) struct reader *reader = NULL;
+    SCOPED(layer_reader_freep) struct layer_reader *reader = NULL;
     SCOPED(hash_freep) struct hash *hash = hash_new();
     struct error err = {0};
     struct entry entry;
@@ -143,9 +143,9 @@ static void fold(struct tree *tree)
     int more;
 
     assert_int_equal(layer_open(&spec, ARCH_X86_64, &layer, &err), 0);
-    assert_int_equal(reader_open(layer, 0, &reader, &err), 0);
+    assert_int_equal(layer_reader_open(layer, 0, &reader, &err), 0);
     tree_begin(tree, 9, 9, "captured", RULES_OCI, false);
-    while ((more = reader_next(reader, &entry, &err)) == 1) {
+    while ((more = layer_reader_next(reader, &entry, &err)) == 1) {
         struct inode *inode;
         const void *bytes;
         size_t size;
@@ -154,7 +154,7 @@ static void fold(struct tree *tree)
         if (tree_apply(tree, &entry, sequence++, &inode, &err) < 0) {
             break;
         }
-        while (inode != NULL && reader_data(reader, &bytes, &size, &offset, &err) == 1) {
+        while (inode != NULL && layer_reader_data(reader, &bytes, &size, &offset, &err) == 1) {
             assert_int_equal(hash_zeros(hash, offset - at, &err), 0);
             hash_add(hash, bytes, size);
             at = offset + size;

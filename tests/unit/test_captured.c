@@ -79,7 +79,7 @@ static const struct profile_layer run = {
 /* Reads it all: a line for each entry, its path and its data. */
 static int read_all(struct layer *layer, struct buf *out, struct error *err)
 {
-    SCOPED(reader_freep) struct reader *reader = NULL;
+    SCOPED(layer_reader_freep) struct layer_reader *reader = NULL;
     struct entry entry;
     const void *data;
     uint64_t offset;
@@ -87,12 +87,12 @@ static int read_all(struct layer *layer, struct buf *out, struct error *err)
     int more;
 
     buf_puts(out, "");
-    if (reader_open(layer, 0, &reader, err) < 0) {
+    if (layer_reader_open(layer, 0, &reader, err) < 0) {
         return -1;
     }
-    while ((more = reader_next(reader, &entry, err)) > 0) {
+    while ((more = layer_reader_next(reader, &entry, err)) > 0) {
         buf_printf(out, "%s ", entry.path);
-        while ((more = reader_data(reader, &data, &size, &offset, err)) > 0) {
+        while ((more = layer_reader_data(reader, &data, &size, &offset, err)) > 0) {
             buf_add(out, data, size);
         }
         buf_putc(out, '\n');

@@ -90,14 +90,14 @@ static char *in(const char *name)
     return xprintf("%s/%s", directory, name);
 }
 
-static void tell_data(struct reader *reader, struct buf *out, int *result, struct error *err)
+static void tell_data(struct layer_reader *reader, struct buf *out, int *result, struct error *err)
 {
     const void *data;
     size_t size;
     uint64_t offset, end = 0;
     bool any = false;
 
-    while ((*result = reader_data(reader, &data, &size, &offset, err)) == 1) {
+    while ((*result = layer_reader_data(reader, &data, &size, &offset, err)) == 1) {
         if (!any || offset != end) {
             buf_printf(out, " @%llu+", (unsigned long long)offset);
         }
@@ -134,8 +134,8 @@ static int read_layer(struct layer *layer, struct buf *out, struct error *err)
     struct entry entry;
 
     for (unsigned part = 0; part < layer_parts(layer); part++) {
-        SCOPED(reader_freep) struct reader *reader = NULL;
-        int more = reader_open(layer, part, &reader, err);
+        SCOPED(layer_reader_freep) struct layer_reader *reader = NULL;
+        int more = layer_reader_open(layer, part, &reader, err);
 
         if (more < 0) {
             return -1;
@@ -143,7 +143,7 @@ static int read_layer(struct layer *layer, struct buf *out, struct error *err)
         if (part != 0) {
             buf_puts(out, "--\n");
         }
-        while ((more = reader_next(reader, &entry, err)) == 1) {
+        while ((more = layer_reader_next(reader, &entry, err)) == 1) {
             tell(&entry, out);
             tell_data(reader, out, &more, err);
             buf_putc(out, '\n');
@@ -347,15 +347,15 @@ static void names_are_bytes_in_any_locale(void **state)
             SCOPED_FREE char *path = in(archives[k]);
             struct profile_layer spec = archive_spec("n", path);
             SCOPED(layer_freep) struct layer *layer = NULL;
-            SCOPED(reader_freep) struct reader *reader = NULL;
+            SCOPED(layer_reader_freep) struct layer_reader *reader = NULL;
             struct error err = {0};
             struct entry entry;
             bool composed = false, decomposed = false;
             unsigned long_names = 0;
 
             assert_int_equal(layer_open(&spec, ARCH_X86_64, &layer, &err), 0);
-            assert_int_equal(reader_open(layer, 0, &reader, &err), 0);
-            while (reader_next(reader, &entry, &err) == 1) {
+            assert_int_equal(layer_reader_open(layer, 0, &reader, &err), 0);
+            while (layer_reader_next(reader, &entry, &err) == 1) {
                 size_t length = strlen(entry.path);
 
                 composed |= strcmp(entry.path, "\xc3\xa9") == 0;
@@ -381,7 +381,7 @@ static void times_keep_their_nanoseconds(void **state)
     SCOPED_FREE char *path = in("times.tar");
     struct profile_layer spec = archive_spec("times", path);
     SCOPED(layer_freep) struct layer *layer = NULL;
-    SCOPED(reader_freep) struct reader *reader = NULL;
+    SCOPED(layer_reader_freep) struct layer_reader *reader = NULL;
     struct error err = {0};
     struct entry entry;
 
@@ -390,14 +390,14 @@ static void times_keep_their_nanoseconds(void **state)
           "touch -d @-2 t3; touch -d @1700000000.123456789 t4\n"
           "tar --format=pax -cf times.tar t1 t2 t3 t4");
     assert_int_equal(layer_open(&spec, ARCH_X86_64, &layer, &err), 0);
-    assert_int_equal(reader_open(layer, 0, &reader, &err), 0);
+    assert_int_equal(layer_reader_open(layer, 0, &reader, &err), 0);
     for (size_t i = 0; i < COUNT(expected); i++) {
-        assert_int_equal(reader_next(reader, &entry, &err), 1);
+        assert_int_equal(layer_reader_next(reader, &entry, &err), 1);
         assert_int_equal(entry.mtime, expected[i].seconds);
         assert_int_equal(entry.mtime_ns, expected[i].ns);
     }
-    assert_int_equal(reader_next(reader, &entry, &err), 0);
-    assert_int_equal(reader_next(reader, &entry, &err), 0);
+    assert_int_equal(layer_reader_next(reader, &entry, &err), 0);
+    assert_int_equal(layer_reader_next(reader, &entry, &err), 0);
 }
 
 static void holes_stay_holes_in_every_sparse_format(void **state)
@@ -457,15 +457,16 @@ static int read_on_in_archive(struct error *err)
     SCOPED_FREE char *path = in("zeros.tar.zst");
     struct profile_layer spec = archive_spec("zeros", path);
     SCOPED(layer_freep) struct layer *layer = NULL;
-    SCOPED(reader_freep) struct reader *reader = NULL;
+    SCOPED(layer_reader_freep) struct layer_reader *reader = NULL;
     struct entry entry;
 
     if (layer_open(&spec, ARCH_X86_64, &layer, err) < 0 ||
-        reader_open(layer, 0, &reader, err) < 0 || reader_next(reader, &entry, err) != 1) {
+        layer_reader_open(layer, 0, &reader, err) < 0 ||
+        layer_reader_next(reader, &entry, err) != 1) {
         return 0;
     }
     interrupt();
-    return reader_next(reader, &entry, err);
+    return layer_reader_next(reader, &entry, err);
 }
 
 static void an_interruption_ends_decompressing(void **state)
@@ -970,19 +971,20 @@ static int read_on_in_directory(struct error *err)
     struct profile_layer spec = {
         .kind = LAYER_DIRECTORY, .name = (char *)"large", .path = path, .to = (char *)"/"};
     SCOPED(layer_freep) struct layer *layer = NULL;
-    SCOPED(reader_freep) struct reader *reader = NULL;
+    SCOPED(layer_reader_freep) struct layer_reader *reader = NULL;
     struct entry entry;
     const void *data;
     size_t size;
     uint64_t offset;
 
     if (layer_open(&spec, ARCH_X86_64, &layer, err) < 0 ||
-        reader_open(layer, 0, &reader, err) < 0 || reader_next(reader, &entry, err) != 1 ||
-        reader_data(reader, &data, &size, &offset, err) != 1) {
+        layer_reader_open(layer, 0, &reader, err) < 0 ||
+        layer_reader_next(reader, &entry, err) != 1 ||
+        layer_reader_data(reader, &data, &size, &offset, err) != 1) {
         return 0;
     }
     interrupt();
-    return reader_data(reader, &data, &size, &offset, err);
+    return layer_reader_data(reader, &data, &size, &offset, err);
 }
 
 static void an_interruption_ends_reading_within_a_file(void **state)

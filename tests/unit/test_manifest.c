@@ -61,18 +61,18 @@ static void read_in(const struct place *place, const char *name, struct buf *ret
 /* A layer knows its digest once it was read to its end. */
 static void read_to_end(struct layer *layer)
 {
-    SCOPED(reader_freep) struct reader *reader = NULL;
+    SCOPED(layer_reader_freep) struct layer_reader *reader = NULL;
     struct error err = {0};
     struct entry entry;
     int result;
 
-    must(reader_open(layer, 0, &reader, &err), &err);
-    while ((result = reader_next(reader, &entry, &err)) > 0) {
+    must(layer_reader_open(layer, 0, &reader, &err), &err);
+    while ((result = layer_reader_next(reader, &entry, &err)) > 0) {
         const void *data;
         uint64_t offset;
         size_t size;
 
-        while ((result = reader_data(reader, &data, &size, &offset, &err)) > 0) {
+        while ((result = layer_reader_data(reader, &data, &size, &offset, &err)) > 0) {
         }
         must(result, &err);
     }

@@ -1206,7 +1206,8 @@ static void every_field_is_listed_with_its_path(void **state)
         "layers!\n",      "layers[].files.PATH.content\n",
         "layers[].run\n", "layers[].set.PATH.mode\n",
         "disk.size\n",    "disk.partitions[].size!\n",
-        "targets-\n",     "disk.partitions[].mount\n",
+        "targets\n",      "disk.partitions[].mount\n",
+        "tests-\n",       "targets.NAME(aws).region\n",
     };
     SCOPED(buf_done) struct buf list = {0};
 

@@ -12,8 +12,10 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/copy.h"
 #include "base/file.h"
 #include "base/partial.h"
+#include "base/text.h"
 #include "bundle/manifest.h"
 
 #define TEMPORARY_NAME ".tmp"
@@ -273,6 +275,60 @@ static int swap_by_steps(struct bundle *bundle, struct error *err)
     return 0;
 }
 
+static int copy_journal(const char *from, const char *to, struct error *err)
+{
+    SCOPED_FD int in = -1;
+    SCOPED_FD int out = -1;
+    uint64_t size = 0;
+
+    if (file_open_regular(from, &in, &size, err) < 0) {
+        return -1;
+    }
+    out = open(to, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    return out < 0 ? fail_os(err, "create '%s'", to) : copy_sparse(in, out, size, from, err);
+}
+
+/* The same file, not a copy, where that can be: a publish may be writing to it. */
+static int carry_journal(const char *from, const char *to, struct error *err)
+{
+    struct stat st;
+
+    if (lstat(from, &st) < 0) {
+        return fail_os(err, "stat '%s'", from);
+    }
+    if (!S_ISREG(st.st_mode) || link(from, to) == 0) {
+        return 0;
+    }
+    return copy_journal(from, to, err);
+}
+
+static int carry_journals(const struct bundle *bundle, struct error *err)
+{
+    SCOPED_FREE char *from = file_join(bundle->path, BUNDLE_JOURNALS);
+    SCOPED_FREE char *to = file_join(bundle->partial, BUNDLE_JOURNALS);
+    SCOPED_FD int fd = open(from, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    SCOPED_DIR DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    struct dirent *entry;
+
+    if (dir == NULL) {
+        return errno == ENOENT ? 0 : fail_os(err, "open directory '%s'", from);
+    }
+    fd = -1; /* the stream's now */
+    if (mkdir(to, PERMISSIONS) < 0) {
+        return fail_os(err, "make directory '%s'", to);
+    }
+    while ((errno = 0, entry = readdir(dir)) != NULL) {
+        SCOPED_FREE char *old = file_join(from, entry->d_name);
+        SCOPED_FREE char *new = file_join(to, entry->d_name);
+
+        if (entry->d_name[0] != '.' && text_ends(entry->d_name, BUNDLE_JOURNAL) &&
+            carry_journal(old, new, err) < 0) {
+            return -1;
+        }
+    }
+    return errno != 0 ? fail_os(err, "read directory '%s'", from) : 0;
+}
+
 /* Puts the new one in place of the old one, which is bundle->partial then. */
 static int swap(struct bundle *bundle, struct error *err)
 {
@@ -328,6 +384,9 @@ int bundle_commit(struct bundle *bundle, bool sync, struct error *err)
 {
     if (set_mode(bundle, err) < 0 || file_remove_tree(bundle->temporary, err) < 0) {
         return -1;
+    }
+    if (bundle->force && carry_journals(bundle, err) < 0) {
+        return fail_while(err, "keep the journals of '%s'", bundle->path);
     }
     if (sync && wait_for_disk(bundle->partial, true, err) < 0) {
         return -1;

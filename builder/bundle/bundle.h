@@ -28,7 +28,14 @@ char *bundle_file(const struct bundle *bundle, const char *name);
  * Borrowed. */
 const char *bundle_temporary(const struct bundle *bundle);
 
-/* Puts the bundle in its place, the old one (with FORCE) away. SYNC waits for the disk first. */
+/* What publishing leaves in a bundle, the only thing that changes in one: publish/NAME.journal. */
+#define BUNDLE_JOURNALS "publish"
+#define BUNDLE_JOURNAL ".journal"
+
+/*
+ * Puts the bundle in its place, the old one (with FORCE) away, but for its journals: without them
+ * what an unfinished publish left in a cloud could not be removed. SYNC waits for the disk first.
+ */
 int bundle_commit(struct bundle *bundle, bool sync, struct error *err);
 
 /* Removes an uncommitted bundle; NULL is fine. */

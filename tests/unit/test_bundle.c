@@ -220,6 +220,46 @@ static void force_replaces_a_bundle_or_an_empty_directory(void **state)
     assert_int_equal(entries(place->dir), 1);
 }
 
+static void force_keeps_the_journals_of_the_old_one(void **state)
+{
+    const struct place *place = *state;
+    SCOPED_FREE char *publish = file_join(place->path, "publish");
+    SCOPED_FREE char *journal = file_join(publish, "lab.0123456789abcdef.journal");
+    SCOPED_FREE char *link = file_join(publish, "link.0123456789abcdef.journal");
+    SCOPED_FD int writer = -1;
+
+    must_build(place->path, false, false, "old");
+    assert_int_equal(mkdir(publish, 0755), 0);
+    write_in(publish, "lab.0123456789abcdef.journal", "one\n");
+    write_in(publish, "else", "x");
+    assert_int_equal(symlink("/etc/passwd", link), 0);
+    writer = open(journal, O_WRONLY | O_APPEND | O_CLOEXEC);
+    must_build(place->path, true, true, "new");
+    must_build(place->path, true, false, "newer");
+    /* A publish of the first one, still under way. */
+    assert_int_equal(write(writer, "two\n", 4), 4);
+    assert_true(holds(publish, "lab.0123456789abcdef.journal", "one\ntwo\n"));
+    assert_int_equal(entries(publish), 1);
+    assert_true(holds(place->path, "file", "newer"));
+    assert_int_equal(entries(place->dir), 1);
+}
+
+static void a_bundle_whose_journals_cannot_be_kept_stays(void **state)
+{
+    const struct place *place = *state;
+    struct bundle *bundle;
+    struct error err = {0};
+
+    must_build(place->path, false, false, "old");
+    write_in(place->path, "publish", "not a directory");
+    bundle = must_begin(place->path, true);
+    assert_int_equal(bundle_commit(bundle, false, &err), -1);
+    assert_non_null(strstr(err.message, "keep the journals"));
+    bundle_free(bundle);
+    assert_true(holds(place->path, "file", "old"));
+    assert_int_equal(entries(place->dir), 1);
+}
+
 static void force_keeps_the_old_one_until_the_end(void **state)
 {
     const struct place *place = *state;
@@ -381,6 +421,8 @@ int main(void)
         CASE(names_that_are_no_names_are_refused),
         CASE(what_exists_is_refused_without_force),
         CASE(force_replaces_a_bundle_or_an_empty_directory),
+        CASE(force_keeps_the_journals_of_the_old_one),
+        CASE(a_bundle_whose_journals_cannot_be_kept_stays),
         CASE(force_keeps_the_old_one_until_the_end),
         CASE(force_never_replaces_anything_else),
         CASE(what_was_made_meanwhile_is_kept),

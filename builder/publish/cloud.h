@@ -6,6 +6,12 @@
  * Every phase looks first and acts then, so that running it again after a crash is harmless, and
  * journals what it made before it goes on. Ids that the server lets us choose, idempotency tokens
  * and tags come from publication_token, so that a reply that was lost costs nothing.
+ *
+ * A journal comes with its bundle and may be anybody's: what it names is used, or removed, only
+ * after the cloud said that it is the user's own and carries the publish id.
+ *
+ * The result's "image" is what the line on stdout shows. The engine keeps the result in the journal
+ * with each phase and has it again when the next run leaves that phase out.
  */
 #ifndef PUBLISH_CLOUD_H
 #define PUBLISH_CLOUD_H
@@ -32,7 +38,7 @@ struct publication {
     const struct parent *parent; /* the last image of this target; NULL: everything is sent */
     char id[HASH_HEX_MAX];       /* the publish id, not before find */
     json_t *result;              /* what --json shows of it: ids of what was made; no secrets */
-    struct engine *engine;       /* the engine's own */
+    struct job *job;             /* the engine's own */
 };
 
 /* A line about this target: a note (always shown), or a detail (-v). Escaped where it is shown. */
@@ -53,6 +59,12 @@ int publication_http(struct publication *pub, const char *ca_file, struct http *
 /* An idempotency token of 64 hex digits: of publish id, attempt and WHAT. Returns OUT. */
 const char *publication_token(const struct publication *pub, const char *what,
                               char out[HASH_HEX_MAX]);
+
+/*
+ * The parent is of no use (WHY: it is gone, or not the disk it should be): says so; pub->parent is
+ * NULL from then on, also when this attempt is resumed. Before anything was made from it.
+ */
+int publication_forget_parent(struct publication *pub, const char *why, struct error *err);
 
 /* The image's name: the target's own, else NAME-VERSION. A new string. */
 char *publication_image_name(const struct publication *pub, const char *own);

@@ -20,14 +20,17 @@ struct journal;
 
 /*
  * Opens DIR/TARGET.ID.journal (ID: the first 16 hex digits of PUBLISH_ID), made with HEAD as its
- * first line when it is missing, and locks it: FAIL_ERROR "is being published by another kiln"
- * when another process has it.
+ * first line when it is missing (DIR too), and locks it: FAIL_ERROR "is being published by another
+ * kiln" when another process has it, or when it begins with another HEAD, an object of strings.
  */
 int journal_open(const char *dir, const char *target, const char *publish_id, const json_t *head,
                  struct journal **ret, struct error *err);
 
-/* Reads one as it is, without lock, for --status. */
+/* Reads one as it is, without lock, for --status; *RET NULL: nothing was written yet. */
 int journal_read(const char *path, struct journal **ret, struct error *err);
+
+/* Removes an opened one's file: nothing is left to go on with. */
+int journal_remove(struct journal *journal, struct error *err);
 
 /* Lets go of it. */
 void journal_free(struct journal *journal);
@@ -40,7 +43,10 @@ const json_t *journal_head(const struct journal *journal);
 unsigned journal_attempt(const struct journal *journal);
 int journal_next_attempt(struct journal *journal, const char *why, struct error *err);
 
-/* A value of this attempt; the last one set counts. get is borrowed until the next set; or NULL. */
+/*
+ * A value of this attempt; the last one set counts. KEY is of [a-z0-9.:_-], VALUE UTF-8 of at most
+ * 16 KiB. get is borrowed until the next set; or NULL.
+ */
 int journal_set(struct journal *journal, const char *key, const char *value, struct error *err);
 const char *journal_get(const struct journal *journal, const char *key);
 

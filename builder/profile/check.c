@@ -578,6 +578,7 @@ void check_targets(const struct profile *profile, const struct node *root,
 {
     const struct node *node = node_find(root, "targets"), *disk = node_find(root, "disk");
     const struct node *firmware = disk != NULL ? node_find(disk, "firmware") : NULL;
+    const struct node *formats = disk != NULL ? node_find(disk, "formats") : NULL;
 
     if (node == NULL || node->bad || profile->targets == NULL) {
         return;
@@ -589,7 +590,7 @@ void check_targets(const struct profile *profile, const struct node *root,
         if (wrong != NULL && (firmware == NULL || !firmware->bad)) {
             problem_add(problems, target->mark, "target '%s': %s", target->name, wrong);
         }
-        if (profile->formats != 0) {
+        if (formats != NULL && !formats->bad) {
             check_takes(profile, target, problems);
         }
     }

@@ -25,13 +25,25 @@ sed -n 's/^  \([a-z]\{1,\}\( [a-z]\{1,\}\)\{0,1\}\) .*/\1/p' overview | sed 's/ 
     done
 # Keys: from the tables in the source, by which the program itself reads profiles.
 # (A row is from one .name to the next; what is not supported yet need not be described.)
-tr '\n' ' ' <"$TOP/builder/profile/grammar.c" | grep -oE '_fields\[\] = \{.*' |
-    sed 's/{ *\.name/\n&/g' | grep -F '.type = FIELD_' | grep -vF FIELD_UNSUPPORTED |
+cat "$TOP/builder/profile/grammar.c" "$TOP"/builder/profile/target_*.c | tr '\n' ' ' |
+    grep -oE '_fields\[\] = \{.*' | sed 's/{ *\.name/\n&/g' | grep -F '.type = FIELD_' | grep -vF FIELD_UNSUPPORTED |
     sed -n 's/^{ *\.name = "\([a-z0-9_]*\)".*/\1/p' | sort -u >keys
-[ "$(wc -l <keys)" -ge 20 ] || fail "found only $(wc -l <keys) keys"
+[ "$(wc -l <keys)" -ge 50 ] || fail "found only $(wc -l <keys) keys"
 while read -r key; do
     grep -qwF -- "$key" kiln-profile.text || fail "kiln-profile(5) says nothing about '$key'"
 done <keys
+# Each target's, in its own section.
+for cloud in aws openstack directory; do
+    tr '\n' ' ' <"$TOP/builder/profile/target_$cloud.c" | sed 's/{ *\.name/\n&/g' |
+        grep -F '.type = FIELD_' | sed -n 's/^{ *\.name = "\([a-z0-9_]*\)".*/\1/p' | sort -u >keys
+    [ -s keys ] || fail "found no keys of 'cloud: $cloud'"
+    sed -n "/^  cloud: $cloud/,/^  cloud:\|^[A-Z]/p" kiln-profile.text |
+        sed '1!{/^  cloud:/d}' >section.text
+    while read -r key; do
+        grep -qwF -- "$key" section.text || fail "kiln-profile(5): nothing about '$key' of $cloud"
+    done <keys
+    expect_text kiln-profile.text "cloud: $cloud"
+done
 # The lock's keys, in the same way.
 tr '\n' ' ' <"$TOP/builder/lock/lock.c" | sed 's/{ *\.name/\n&/g' | grep -F '.type = FIELD_' |
     sed -n 's/^{ *\.name = "\([a-z0-9_]*\)".*/\1/p' | sort -u >keys

@@ -110,6 +110,40 @@ static void valid_utf8_is_told_from_what_is_not(void **state)
     assert_true(text_is_utf8("a\0b", 3));
 }
 
+static void printable_is_what_needs_no_escape(void **state)
+{
+    static const char *const must_work[] = {"", " ", "~", "é", "日本語", "😀", "\u00a0", "\ufffd"};
+    static const char *const must_not_work[] = {
+        "\n",           "\t",           "\x7f",     "\x80",         "a\xc3",
+        "\xc2\x85",     "\u200b",       "\u2028",   "\u202e",       "\ufeff",
+        "\xef\xbf\xbe", "\xef\xbf\xbf", "a\u2066b", "\xed\xa0\x80", "\xf3\xa0\x80\x81",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(must_work); i++) {
+        assert_true(text_is_printable(must_work[i], strlen(must_work[i])));
+    }
+    for (size_t i = 0; i < COUNT(must_not_work); i++) {
+        SCOPED(buf_done) struct buf escaped = {0};
+
+        assert_false(text_is_printable(must_not_work[i], strlen(must_not_work[i])));
+        text_escape(&escaped, must_not_work[i], strlen(must_not_work[i]), false);
+        assert_string_not_equal(escaped.data, must_not_work[i]);
+    }
+    assert_false(text_is_printable("a\0b", 3));
+}
+
+static void what_a_text_is_made_of_is_told(void **state)
+{
+    (void)state;
+    assert_true(text_is_made_of("", ""));
+    assert_true(text_is_made_of("azAZ09", ""));
+    assert_true(text_is_made_of("a-b_c", "_-"));
+    assert_false(text_is_made_of("a-b_c", "_"));
+    assert_false(text_is_made_of("é", ""));
+    assert_false(text_is_made_of("a b", "_-"));
+}
+
 static void the_nearest_word_is_suggested(void **state)
 {
     static const char *const words[] = {"archive", "directory", "packages", "run",
@@ -317,6 +351,8 @@ int main(void)
         cmocka_unit_test(newlines_stay_when_they_are_wanted),
         cmocka_unit_test(text_is_cut_at_its_size),
         cmocka_unit_test(valid_utf8_is_told_from_what_is_not),
+        cmocka_unit_test(printable_is_what_needs_no_escape),
+        cmocka_unit_test(what_a_text_is_made_of_is_told),
         cmocka_unit_test(the_nearest_word_is_suggested),
         cmocka_unit_test(beginnings_and_ends_are_told),
         cmocka_unit_test(sizes_are_exact_or_none),

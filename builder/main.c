@@ -73,8 +73,8 @@ static void fill_descriptors(void)
 int main(int argc, char **argv)
 {
     SCOPED(ui_freep) struct ui *ui = NULL;
+    SCOPED(args_done) struct args args = {0};
     struct error err = {0};
-    struct args args;
     int result;
 
     fill_descriptors();

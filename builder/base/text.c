@@ -209,6 +209,31 @@ bool text_parse_size(const char *text, uint64_t *ret)
     return false;
 }
 
+bool text_parse_duration(const char *text, uint32_t *ret)
+{
+    static const struct {
+        const char *unit;
+        uint64_t seconds;
+    } units[] = {{"s", 1}, {"min", 60}, {"h", 3600}};
+    uint64_t number = 0;
+    const char *s = text;
+
+    for (; isdigit((unsigned char)*s); s++) {
+        number = number * 10 + (uint64_t)(*s - '0');
+        if (number > UINT32_MAX) {
+            return false;
+        }
+    }
+    for (size_t i = 0; s != text && i < COUNT(units); i++) {
+        if (strcmp(s, units[i].unit) == 0) {
+            number *= units[i].seconds;
+            *ret = number < UINT32_MAX ? (uint32_t)number : UINT32_MAX;
+            return true;
+        }
+    }
+    return false;
+}
+
 const char *text_size(uint64_t bytes, char out[TEXT_SIZE_MAX])
 {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};

@@ -37,6 +37,9 @@ const char *text_nearest(const char *word, const char *const *words);
 /* "4GiB", "512MiB", "64KiB", "10GB", "4096": bytes into *RET; false when it is not a size. */
 bool text_parse_size(const char *text, uint64_t *ret);
 
+/* "90s", "30min", "2h": seconds into *RET, at most UINT32_MAX; false when it is not a duration. */
+bool text_parse_duration(const char *text, uint32_t *ret);
+
 /* Bytes for people: "1.5 GiB", "12 B". Returns OUT. */
 #define TEXT_SIZE_MAX 32
 const char *text_size(uint64_t bytes, char out[TEXT_SIZE_MAX]);

@@ -144,6 +144,17 @@ static int unknown_option(struct parse *parse, const char *word, struct error *e
                      parse->args->command != NULL ? parse->args->command->name : "");
 }
 
+/* One more value for an option of the command that may be given several times. */
+static const char *join(struct parse *parse, struct match match, const char *text)
+{
+    char **place = &parse->args->joined[match.value - parse->args->invocation.values];
+    char *joined = xprintf("%s,%s", *match.value, text);
+
+    free(*place);
+    *place = joined;
+    return joined;
+}
+
 /* TEXT is what is attached to the option ("=value", "-ovalue"), or NULL. */
 static int take_value(struct parse *parse, struct match match, const char *word, const char *text,
                       struct error *err)
@@ -161,7 +172,9 @@ static int take_value(struct parse *parse, struct match match, const char *word,
     if (text == NULL) {
         return fail(err, FAIL_USAGE, "option '%s' needs %s", word, match.row->argument);
     }
-    *match.value = text;
+    *match.value = *match.value != NULL && text_ends(match.row->argument, "…")
+                       ? join(parse, match, text)
+                       : text;
     return 0;
 }
 
@@ -339,4 +352,11 @@ int args_parse(int argc, char **argv, struct args *ret, struct error *err)
         }
     }
     return parse_common(&parse, err) < 0 || check_complete(&parse, err) < 0 ? -1 : 0;
+}
+
+void args_done(struct args *args)
+{
+    for (size_t i = 0; i < COUNT(args->joined); i++) {
+        free(TAKE(args->joined[i]));
+    }
 }

@@ -13,10 +13,14 @@ struct args {
     struct invocation invocation;  /* its ui is the caller's to set */
     struct ui_options ui;          /* what was understood of it so far, also on failure */
     bool help, version;
+    char *joined[OPTIONS_MAX]; /* values of options that were given several times, by row */
 };
 
-/* argv is borrowed for the life of RET. Errors are FAIL_USAGE. */
+/* argv is borrowed for the life of RET. Errors are FAIL_USAGE; also then RET is to be done with. */
 int args_parse(int argc, char **argv, struct args *ret, struct error *err);
+
+/* The cleaner for SCOPED. */
+void args_done(struct args *args);
 
 /* The command called NAME ("layer pack"), or NULL. */
 const struct command *args_find(const char *name);

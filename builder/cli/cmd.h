@@ -14,7 +14,7 @@
 struct option_row {
     char letter;          /* 0: none */
     const char *name;     /* NULL ends the table */
-    const char *argument; /* "DIR"; NULL: a flag */
+    const char *argument; /* "DIR"; "NAME…": may be given again, joined by ','; NULL: a flag */
     const char *help;
 };
 
@@ -39,6 +39,7 @@ extern const struct command cmd_build;
 extern const struct command cmd_plan;
 extern const struct command cmd_lock;
 extern const struct command cmd_show;
+extern const struct command cmd_publish;
 extern const struct command cmd_doctor;
 extern const struct command cmd_layer_pack;
 extern const struct command cmd_layer_show;

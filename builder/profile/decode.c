@@ -196,26 +196,17 @@ static bool decode_time(const struct value *v)
 
 static bool decode_duration(const struct value *v)
 {
-    static const struct {
-        const char *unit;
-        uint32_t seconds;
-    } units[] = {{"s", 1}, {"min", 60}, {"h", 3600}};
-    uint32_t number = 0;
-    const char *end = parse_number(v->node->text, UINT32_MAX, &number);
+    uint32_t seconds = 0;
 
-    for (size_t i = 0; end != NULL && i < COUNT(units); i++) {
-        if (strcmp(end, units[i].unit) != 0) {
-            continue;
-        }
-        if (number == 0) {
-            return bad_value(v, "must be more than 0");
-        }
-        /* What is too much for the type is too much for whoever asks for it. */
-        number = number < UINT32_MAX / units[i].seconds ? number * units[i].seconds : UINT32_MAX;
-        put(v, v->field->value, &number, sizeof(number));
-        return true;
+    if (!text_parse_duration(v->node->text, &seconds)) {
+        return bad_value(v, "not a duration (like 90s, 30min or 2h)");
     }
-    return bad_value(v, "not a duration (like 90s, 30min or 2h)");
+    if (seconds == 0) {
+        return bad_value(v, "must be more than 0");
+    }
+    /* What is too much for the type is too much for whoever asks for it. */
+    put(v, v->field->value, &seconds, sizeof(seconds));
+    return true;
 }
 
 static bool decode_sha256(const struct value *v)

@@ -84,6 +84,7 @@ struct phase {
      * spoilt (ERR says how, and is emptied by the engine): the engine begins the next attempt.
      */
     int (*run)(struct publication *pub, void *state, struct error *err);
+    bool ends_parent; /* once it is done, the attempt no longer depends on pub->parent */
 };
 
 /* Who would be acting where: shown before anything is sent, and a part of the publish id. */

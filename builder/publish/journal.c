@@ -425,6 +425,35 @@ int journal_open(const char *dir, const char *target, const char *publish_id, co
     return 0;
 }
 
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+int journal_list(const char *dir, char ***ret, size_t *ret_count, struct error *err)
+{
+    SCOPED_DIR DIR *stream = opendir(dir);
+    struct dirent *entry;
+    char **paths = NULL;
+    size_t count = 0, space = 0;
+
+    if (stream == NULL && errno != ENOENT) {
+        return fail_os(err, "open directory '%s'", dir);
+    }
+    while (stream != NULL && (entry = readdir(stream)) != NULL) {
+        if (text_ends(entry->d_name, ".journal")) {
+            grow(&paths, count, &space, sizeof(*paths));
+            paths[count++] = file_join(dir, entry->d_name);
+        }
+    }
+    if (count != 0) {
+        qsort(paths, count, sizeof(*paths), by_text);
+    }
+    *ret = paths;
+    *ret_count = count;
+    return 0;
+}
+
 int journal_remove(struct journal *journal, struct error *err)
 {
     SCOPED_FREE char *dir = file_dir(journal->path);
@@ -493,11 +522,6 @@ const char *journal_get(const struct journal *journal, const char *key)
     value = json_string_value(json_object_get(journal->values, key));
     pthread_mutex_unlock(&mutable->lock);
     return value;
-}
-
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
 void journal_each(const struct journal *journal,

@@ -29,6 +29,9 @@ int journal_open(const char *dir, const char *target, const char *publish_id, co
 /* Reads one as it is, without lock, for --status; *RET NULL: nothing was written yet. */
 int journal_read(const char *path, struct journal **ret, struct error *err);
 
+/* The paths of the journals in DIR, sorted; none when there is no DIR. The caller frees them. */
+int journal_list(const char *dir, char ***ret, size_t *ret_count, struct error *err);
+
 /* Removes an opened one's file: nothing is left to go on with. */
 int journal_remove(struct journal *journal, struct error *err);
 

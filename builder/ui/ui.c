@@ -420,6 +420,13 @@ void ui_progress(struct ui *ui, const char *item, uint64_t done_bytes)
     pthread_mutex_unlock(&ui->lock);
 }
 
+void ui_total(struct ui *ui, uint64_t total_bytes)
+{
+    pthread_mutex_lock(&ui->lock);
+    ui->total_bytes = total_bytes;
+    pthread_mutex_unlock(&ui->lock);
+}
+
 void ui_phase_end(struct ui *ui)
 {
     pthread_mutex_lock(&ui->lock);
@@ -502,28 +509,50 @@ static void add_message(struct ui *ui, struct buf *buf, const char *label, const
     escape(buf, text, keep_newlines);
 }
 
-void ui_error(struct ui *ui, const struct error *err)
+/* Takes EVENT, which gets what is to be said of ERR; the lock is held. */
+static void put_error_event(struct ui *ui, json_t *event, const struct error *err)
+{
+    if (!ui->options.json) {
+        json_decref(event);
+        return;
+    }
+    (void)json_object_set_new(event, "kind", json_string(kind_name(err->kind)));
+    (void)json_object_set_new(event, "status", json_integer(err->kind));
+    (void)json_object_set_new(event, "message", escaped_lines(err->message, err->lines));
+    if (err->hint[0] != '\0') {
+        (void)json_object_set_new(event, "hint", escaped_string(err->hint));
+    }
+    put_json(ui, event);
+}
+
+static void put_error(struct ui *ui, const struct error *err)
 {
     SCOPED(buf_done) struct buf text = {0};
 
-    pthread_mutex_lock(&ui->lock);
-    forget_phase(ui);
-    if (ui->options.json) {
-        json_t *event =
-            json_pack("{ss ss si so}", "event", "error", "kind", kind_name(err->kind), "status",
-                      (int)err->kind, "message", escaped_lines(err->message, err->lines));
-
-        if (err->hint[0] != '\0') {
-            (void)json_object_set_new(event, "hint", escaped_string(err->hint));
-        }
-        put_json(ui, event);
-    }
     add_message(ui, &text, "kiln:", "\033[1;31m", err->message, err->lines);
     if (err->hint[0] != '\0') {
         buf_putc(&text, '\n');
         add_message(ui, &text, "  hint:", "\033[36m", err->hint, false);
     }
     put_line(ui, &text);
+}
+
+void ui_error(struct ui *ui, const struct error *err)
+{
+    pthread_mutex_lock(&ui->lock);
+    forget_phase(ui);
+    put_error_event(ui, json_pack("{ss}", "event", "error"), err);
+    put_error(ui, err);
+    pthread_mutex_unlock(&ui->lock);
+}
+
+void ui_failure(struct ui *ui, json_t *event, const struct error *err, bool ends)
+{
+    pthread_mutex_lock(&ui->lock);
+    put_error_event(ui, event, err);
+    if (!ends) {
+        put_error(ui, err);
+    }
     pthread_mutex_unlock(&ui->lock);
 }
 

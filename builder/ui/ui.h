@@ -48,6 +48,8 @@ void ui_phase(struct ui *ui, const char *name, uint64_t total_bytes);
 /* What it is at (a layer's name; may be NULL) and how far. Cheap: redraws at most ten times a
  * second. */
 void ui_progress(struct ui *ui, const char *item, uint64_t done_bytes);
+/* The phase will have another total than was thought. */
+void ui_total(struct ui *ui, uint64_t total_bytes);
 void ui_phase_end(struct ui *ui);
 
 /*
@@ -64,6 +66,12 @@ void ui_json(struct ui *ui, json_t *object);
 
 /* The error that ended the command, on stderr (and as {"event":"error",…}): message, then hint. */
 void ui_error(struct ui *ui, const struct error *err);
+
+/*
+ * The failure of one thing of several: likewise, with EVENT (taken) for what else there is to say
+ * of it. ENDS: it will be what ends the command, too, so that only the event is due now.
+ */
+void ui_failure(struct ui *ui, json_t *event, const struct error *err, bool ends);
 
 /*
  * The last call before exit: whether everything written to stdout arrived (a full disk and a closed

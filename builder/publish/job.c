@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "publish/job.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/stop.h"
+#include "profile/grammar.h"
+
+enum { ATTEMPTS_MAX = 3 }; /* of one run */
+
+#define JOURNALS "publish" /* the directory in the bundle */
+
+int job_init(struct job *job, const struct reader *bundle, const struct target *target,
+             const struct cloud *const *table, struct error *err)
+{
+    job->cloud = table[target->cloud];
+    if (job->cloud == NULL) {
+        return fail(err, FAIL_ERROR, "target '%s': this kiln cannot publish to '%s'", target->name,
+                    target_kinds[target->cloud]->name);
+    }
+    job->pub.bundle = bundle;
+    job->pub.target = target;
+    job->pub.result = json_object();
+    job->pub.job = job;
+    return 0;
+}
+
+static void identity_done(struct identity *identity)
+{
+    free(identity->account);
+    free(identity->host);
+    free(identity->who);
+    free(identity->scope);
+}
+
+void job_done(struct job *job)
+{
+    if (job->state != NULL) {
+        job->cloud->end(job->state);
+        free(TAKE(job->state));
+    }
+    identity_done(&job->identity);
+    parent_free(job->parent);
+    journal_free(job->pub.journal);
+    json_decref(job->pub.result);
+    json_decref(job->head);
+}
+
+/* ---- who, and what ---- */
+
+int job_begin(struct job *job, struct error *err)
+{
+    const struct identity *identity = &job->identity;
+
+    job->state = xcalloc(1, job->cloud->state_bytes + 1);
+    if (job->cloud->begin(&job->pub, job->state, &job->identity, err) < 0) {
+        return -1;
+    }
+    assert(identity->account != NULL && identity->host != NULL && identity->scope != NULL);
+    job->begun = true;
+    return 0;
+}
+
+/* The publish id: of all that makes it another image, or another place. */
+static void identify(struct job *job)
+{
+    const struct reader *bundle = job->pub.bundle;
+    const struct target *target = job->pub.target;
+    char disk[HASH_HEX_MAX];
+    SCOPED_FREE char *text = xprintf(
+        "kiln-publish 1\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n", hash_hex(bundle->disk_digest, disk),
+        bundle->name, bundle->version, word_name(architecture_words, bundle->architecture),
+        target->name, target_kinds[target->cloud]->name, job->identity.scope, target->attributes);
+    uint8_t digest[HASH_SIZE];
+
+    hash_bytes(text, strlen(text), digest);
+    hash_hex(digest, job->pub.id);
+}
+
+static json_t *head_of(const struct job *job)
+{
+    const struct reader *bundle = job->pub.bundle;
+    const struct target *target = job->pub.target;
+    char disk[HASH_HEX_MAX];
+
+    return json_pack(
+        "{s:s, s:s, s:s, s:o, s:s, s:s, s:s}", "id", job->pub.id, "target", target->name, "cloud",
+        target_kinds[target->cloud]->name, "scope", ui_string(job->identity.scope), "disk_digest",
+        hash_hex(bundle->disk_digest, disk), "name", bundle->name, "version", bundle->version);
+}
+
+static int open_journal(struct job *job, struct error *err)
+{
+    SCOPED_FREE char *dir = file_join(job->pub.bundle->path, JOURNALS);
+
+    return journal_open(dir, job->pub.target->name, job->pub.id, job->head, &job->pub.journal, err);
+}
+
+/* ---- the parent ---- */
+
+/* What one attempt was begun from must stay so: of the blocks and of what the cloud has of them. */
+static const char *parent_digest(const struct parent *parent, char out[HASH_HEX_MAX])
+{
+    SCOPED_FREE char *result = NULL;
+    SCOPED_FREE char *text = NULL;
+    uint8_t digest[HASH_SIZE];
+
+    if (parent == NULL) {
+        return strcpy(out, PARENT_NONE);
+    }
+    result = json_dumps(parent->result, JSON_COMPACT | JSON_SORT_KEYS);
+    text = xprintf("kiln-parent 1\n%s\n%s\n", hash_hex(parent->disk_digest, out), result);
+    hash_bytes(text, strlen(text), digest);
+    return hash_hex(digest, out);
+}
+
+/* SCOPE NULL: any. */
+static int find_parent(struct job *job, const char *scope, struct error *err)
+{
+    const struct reader *bundle = job->pub.bundle;
+    const char *target = job->pub.target->name;
+
+    if (!job->cloud->takes_parent || job->full || job->parent_known) {
+        return 0;
+    }
+    job->parent_known = true;
+    if (job->parent_bundle != NULL) {
+        if (parent_from_bundle(job->parent_bundle, target, scope, &job->parent, err) < 0) {
+            return -1;
+        }
+    } else if (parent_load(bundle->name, target, scope, &job->parent, err) < 0) {
+        publication_note(&job->pub, "the previous image is of no use: everything is sent (%s)",
+                         err->message);
+        fail_clear(err);
+        return 0;
+    }
+    if (job->parent == NULL) {
+        publication_note(&job->pub, "no previous image of this target is known here: everything "
+                                    "is sent");
+    } else if (job->parent->size_bytes > bundle->size_bytes) {
+        publication_note(&job->pub, "the previous image has a larger disk: everything is sent");
+        parent_free(TAKE(job->parent));
+    }
+    job->pub.parent = job->parent;
+    return 0;
+}
+
+int job_guess_parent(struct job *job, struct error *err)
+{
+    return find_parent(job, NULL, err);
+}
+
+static bool phase_is_done(const struct job *job, const struct phase *phase)
+{
+    SCOPED_FREE char *key = xprintf(PHASE_KEY "%s", phase->name);
+    const char *value = journal_get(job->pub.journal, key);
+
+    return value != NULL && strcmp(value, PHASE_DONE_VALUE) == 0;
+}
+
+static bool needs_parent(const struct job *job)
+{
+    for (const struct phase *phase = job->cloud->phases; phase->name != NULL; phase++) {
+        if (phase->ends_parent && phase_is_done(job, phase)) {
+            return false;
+        }
+    }
+    return job->cloud->takes_parent;
+}
+
+static int next_attempt(struct job *job, const char *why, struct error *err)
+{
+    (void)json_object_clear(job->pub.result);
+    return journal_next_attempt(job->pub.journal, why, err);
+}
+
+/*
+ * An unfinished attempt goes on from the parent it was begun with, or it is begun again: the blocks
+ * that are up already are changes of that one.
+ */
+static int keep_parent(struct job *job, struct error *err)
+{
+    const char *before = journal_get(job->pub.journal, PARENT_KEY);
+    char now[HASH_HEX_MAX];
+
+    if (!needs_parent(job) || (before != NULL && strcmp(before, PARENT_NONE) == 0 && !job->full)) {
+        return 0;
+    }
+    if (find_parent(job, job->identity.scope, err) < 0) {
+        return -1;
+    }
+    parent_digest(job->pub.parent, now);
+    if (before != NULL && strcmp(before, now) != 0) {
+        static const char why[] = "it was begun from another previous image";
+
+        publication_note(&job->pub, "%s: it begins again", why);
+        if (job->cloud->abort(&job->pub, job->state, err) < 0 || next_attempt(job, why, err) < 0) {
+            return -1;
+        }
+    }
+    return before != NULL && strcmp(before, now) == 0
+               ? 0
+               : journal_set(job->pub.journal, PARENT_KEY, now, err);
+}
+
+/* ---- phases ---- */
+
+static int load_result(struct job *job, struct error *err)
+{
+    const char *text = journal_get(job->pub.journal, RESULT_KEY);
+    SCOPED(json_decrefp) json_t *result = NULL;
+
+    if (text == NULL) {
+        return 0;
+    }
+    result = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    if (!json_is_object(result)) {
+        return fail(err, FAIL_ERROR, "the journal's result of the phases so far is none");
+    }
+    (void)json_object_update(job->pub.result, result);
+    return 0;
+}
+
+static int save_result(struct job *job, const char *key, struct error *err)
+{
+    SCOPED_FREE char *text = json_dumps(job->pub.result, JSON_COMPACT | JSON_SORT_KEYS);
+
+    return journal_set(job->pub.journal, key, text, err);
+}
+
+static int run_phase(struct job *job, const struct phase *phase, struct error *err)
+{
+    SCOPED_FREE char *key = xprintf(PHASE_KEY "%s", phase->name);
+    int result;
+
+    board_phase(&job->share, phase->name);
+    result = stop_check(err) < 0 ? -1 : phase->run(&job->pub, job->state, err);
+    if (result != PHASE_DONE) {
+        if (err->kind == FAIL_NONE) {
+            fail(err, FAIL_REMOTE, "what was made before is gone");
+        }
+        fail_while(err, "%s", phase->name);
+        return result;
+    }
+    if (save_result(job, RESULT_KEY, err) < 0) {
+        return -1;
+    }
+    return journal_set(job->pub.journal, key, PHASE_DONE_VALUE, err);
+}
+
+static int run_attempt(struct job *job, struct error *err)
+{
+    int result = load_result(job, err);
+
+    for (const struct phase *phase = job->cloud->phases; result == 0 && phase->name != NULL;
+         phase++) {
+        if (!phase_is_done(job, phase)) {
+            result = run_phase(job, phase, err);
+        }
+    }
+    return result;
+}
+
+static int run_attempts(struct job *job, struct error *err)
+{
+    for (int attempt = 1;; attempt++) {
+        SCOPED_FREE char *why = NULL;
+        int result = run_attempt(job, err);
+
+        if (result != PHASE_AGAIN) {
+            return result;
+        }
+        if (attempt == ATTEMPTS_MAX) {
+            return fail_while(err, "given up after %d attempts", ATTEMPTS_MAX);
+        }
+        why = xstrdup(err->message);
+        fail_clear(err);
+        publication_note(&job->pub, "%s: it begins again", why);
+        if (next_attempt(job, why, err) < 0 || keep_parent(job, err) < 0) {
+            return -1;
+        }
+    }
+}
+
+/* ---- the end ---- */
+
+/* What is published stays so, whatever becomes of this: the next one is only larger. */
+static void save_parent(struct job *job)
+{
+    struct error err = {0};
+
+    if (job->cloud->takes_parent && parent_save(job->pub.bundle, job->pub.target->name,
+                                                job->identity.scope, job->pub.result, &err) < 0) {
+        publication_note(&job->pub, "the next publish will send everything: %s", err.message);
+    }
+}
+
+/* It is there, whoever put it there. */
+static int settle_found(struct job *job, struct error *err)
+{
+    job->nothing = true;
+    if (journal_get(job->pub.journal, PUBLISHED_KEY) != NULL) {
+        return 0;
+    }
+    if (save_result(job, PUBLISHED_KEY, err) < 0) {
+        return -1;
+    }
+    save_parent(job);
+    return 0;
+}
+
+static void say_resumed(struct job *job)
+{
+    uint64_t blocks = journal_block_count(job->pub.journal);
+
+    if (journal_get(job->pub.journal, RESULT_KEY) != NULL || blocks != 0) {
+        publication_note(&job->pub, "goes on from where an earlier run ended (%llu blocks are up)",
+                         (unsigned long long)blocks);
+    }
+}
+
+static int publish(struct job *job, struct error *err)
+{
+    bool found = false;
+
+    identify(job);
+    job->head = head_of(job);
+    if (open_journal(job, err) < 0 || job->cloud->find(&job->pub, job->state, &found, err) < 0) {
+        return -1;
+    }
+    if (found) {
+        return settle_found(job, err);
+    }
+    (void)json_object_clear(job->pub.result);
+    if (journal_get(job->pub.journal, PUBLISHED_KEY) != NULL) {
+        publication_note(&job->pub, "it was published before and is gone: it is published again");
+        if (next_attempt(job, "the published image is gone", err) < 0) {
+            return -1;
+        }
+    }
+    say_resumed(job);
+    if (keep_parent(job, err) < 0 || run_attempts(job, err) < 0 ||
+        save_result(job, PUBLISHED_KEY, err) < 0) {
+        return -1;
+    }
+    save_parent(job);
+    return 0;
+}
+
+int job_publish(struct job *job, struct error *err)
+{
+    int result = publish(job, err);
+
+    board_settle(&job->share);
+    return result;
+}
+
+/* ---- abort ---- */
+
+static const char *head_text(const struct job *job, const char *key)
+{
+    const char *text = json_string_value(json_object_get(job->head, key));
+
+    return text != NULL ? text : "";
+}
+
+static int check_scope(const struct job *job, struct error *err)
+{
+    SCOPED(json_decrefp) json_t *scope = ui_string(job->identity.scope);
+
+    if (strcmp(json_string_value(scope), head_text(job, "scope")) == 0) {
+        return 0;
+    }
+    fail(err, FAIL_ERROR, "it was begun as '%s', this is '%s'", head_text(job, "scope"),
+         job->identity.scope);
+    return fail_hint(err, "use the credentials and the region it was begun with");
+}
+
+int job_abort(struct job *job, struct error *err)
+{
+    bool found = false;
+
+    (void)strncpy(job->pub.id, head_text(job, "id"), sizeof(job->pub.id) - 1);
+    if (check_scope(job, err) < 0 || open_journal(job, err) < 0) {
+        return -1;
+    }
+    if (job->cloud->find(&job->pub, job->state, &found, err) < 0) {
+        return -1;
+    }
+    if (found || journal_get(job->pub.journal, PUBLISHED_KEY) != NULL) {
+        return settle_found(job, err);
+    }
+    if (job->cloud->abort(&job->pub, job->state, err) < 0) {
+        return -1;
+    }
+    return journal_remove(job->pub.journal, err);
+}

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kiln publish --status and --abort: what the journals of a bundle say, and the end of those that
+ * were not finished. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/secret.h"
+#include "base/text.h"
+#include "publish/session.h"
+
+static void free_paths(char **paths, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free(paths[i]);
+    }
+    free(paths);
+}
+
+static const char *head_text(const struct journal *journal, const char *key)
+{
+    const char *text = json_string_value(json_object_get(journal_head(journal), key));
+
+    return text != NULL ? text : "-";
+}
+
+/*
+ * Calls VISIT for every journal of the chosen targets; one that cannot be read does not keep the
+ * others from being seen.
+ */
+static int each_journal(struct session *session,
+                        int (*visit)(struct session *session, struct journal *journal,
+                                     struct error *err),
+                        size_t *ret_bad, struct error *err)
+{
+    SCOPED_FREE char *dir = file_join(session->bundle->path, "publish");
+    char **paths = NULL;
+    size_t count = 0;
+    int result = journal_list(dir, &paths, &count, err);
+
+    for (size_t i = 0; result == 0 && i < count; i++) {
+        SCOPED(journal_freep) struct journal *journal = NULL;
+        struct error problem = {0};
+
+        if (journal_read(paths[i], &journal, &problem) < 0) {
+            ui_failure(session->ui,
+                       json_pack("{s:s, s:o}", "event", "failed", "journal", ui_string(paths[i])),
+                       &problem, false);
+            (*ret_bad)++;
+        } else if (journal != NULL &&
+                   (session->options->targets == NULL ||
+                    session_target(session, head_text(journal, "target")) != NULL)) {
+            result = visit(session, journal, err);
+        }
+    }
+    free_paths(paths, count);
+    return result;
+}
+
+static int count_bad(size_t bad, struct error *err)
+{
+    return bad == 0 ? 0 : fail(err, FAIL_ERROR, "%zu journals cannot be read", bad);
+}
+
+/* ---- status ---- */
+
+static void add_phase(void *data, const char *key, const char *value)
+{
+    if (text_starts(key, PHASE_KEY) && strcmp(value, PHASE_DONE_VALUE) == 0) {
+        (void)json_array_append_new(data, json_string(key + strlen(PHASE_KEY)));
+    }
+}
+
+static json_t *result_of(const struct journal *journal)
+{
+    const char *text = journal_get(journal, PUBLISHED_KEY);
+
+    text = text != NULL ? text : journal_get(journal, RESULT_KEY);
+    return text != NULL ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
+}
+
+static void print_status(struct ui *ui, const struct journal *journal, const json_t *phases,
+                         const json_t *result, bool published)
+{
+    const char *image = json_string_value(json_object_get(result, "image"));
+    SCOPED(buf_done) struct buf text = {0};
+    const json_t *phase;
+    size_t i;
+
+    json_array_foreach(phases, i, phase)
+    {
+        buf_printf(&text, "%s %s", i == 0 ? ", done:" : ",", json_string_value(phase));
+    }
+    if (published) {
+        ui_print(ui, "%s  published  %s  (%s, %.16s)\n", head_text(journal, "target"),
+                 image != NULL ? image : "-", head_text(journal, "scope"),
+                 head_text(journal, "id"));
+    } else {
+        ui_print(ui, "%s  unfinished  attempt %u%s, %" PRIu64 " blocks up  (%s, %.16s)\n",
+                 head_text(journal, "target"), journal_attempt(journal),
+                 text.size != 0 ? text.data : "", journal_block_count(journal),
+                 head_text(journal, "scope"), head_text(journal, "id"));
+    }
+}
+
+static int show_status(struct session *session, struct journal *journal, struct error *err)
+{
+    bool published = journal_get(journal, PUBLISHED_KEY) != NULL;
+    SCOPED(json_decrefp) json_t *phases = json_array();
+    SCOPED(json_decrefp) json_t *result = result_of(journal);
+
+    (void)err;
+    journal_each(journal, add_phase, phases);
+    print_status(session->ui, journal, phases, result, published);
+    ui_json(session->ui,
+            json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:O, s:I, s:O*}", "event", "status",
+                      "target", head_text(journal, "target"), "cloud", head_text(journal, "cloud"),
+                      "scope", head_text(journal, "scope"), "id", head_text(journal, "id"),
+                      "status", published ? "published" : "unfinished", "attempt",
+                      (json_int_t)journal_attempt(journal), "phases", phases, "blocks",
+                      (json_int_t)journal_block_count(journal), "result", result));
+    return 0;
+}
+
+int publish_status(const struct publish_options *options, struct ui *ui, struct error *err)
+{
+    SCOPED(session_freep) struct session *session = NULL;
+    size_t bad = 0;
+
+    if (session_open(options, ui, &session, err) < 0 ||
+        each_journal(session, show_status, &bad, err) < 0) {
+        return -1;
+    }
+    return count_bad(bad, err);
+}
+
+/* ---- abort ---- */
+
+/* The target as the bundle has it now is what says how to get there. */
+static int add_unfinished(struct session *session, struct journal *journal, struct error *err)
+{
+    const char *name = head_text(journal, "target"), *id = head_text(journal, "id");
+    const struct target *target = session_target(session, name);
+    uint8_t digest[HASH_SIZE];
+    struct job *job;
+
+    if (journal_get(journal, PUBLISHED_KEY) != NULL) {
+        return 0;
+    }
+    if (target == NULL ||
+        strcmp(target_kinds[target->cloud]->name, head_text(journal, "cloud")) != 0) {
+        fail(err, FAIL_ERROR,
+             "the bundle no longer has the target '%s' (%s) of an unfinished publish", name,
+             head_text(journal, "cloud"));
+        return fail_hint(err, "'kiln publish --status' shows them; --target chooses others");
+    }
+    if (!hash_parse(id, digest)) {
+        return fail(err, FAIL_ERROR, "the journal of target '%s' has no publish id", name);
+    }
+    job = session_add(session, target, err);
+    if (job == NULL) {
+        return -1;
+    }
+    job->head = json_copy((json_t *)journal_head(journal));
+    return 0;
+}
+
+static void show_aborted(struct ui *ui, struct job *job)
+{
+    const char *target = job->pub.target->name, *status = job->nothing ? "published" : "aborted";
+
+    ui_print(ui, "%s  %s  %.16s\n", target, status, job->pub.id);
+    ui_json(ui, json_pack("{s:s, s:s, s:s, s:s}", "event", status, "target", target, "cloud",
+                          target_kinds[job->pub.target->cloud]->name, "id", job->pub.id));
+}
+
+int publish_abort(const struct publish_options *options, struct ui *ui, struct error *err)
+{
+    SCOPED(session_freep) struct session *session = NULL;
+    size_t bad = 0;
+
+    secret_no_core();
+    if (session_open(options, ui, &session, err) < 0 ||
+        each_journal(session, add_unfinished, &bad, err) < 0 || count_bad(bad, err) < 0) {
+        return -1;
+    }
+    if (session->job_count == 0) {
+        ui_note(ui, "no publish is unfinished");
+    }
+    session_each(session, job_begin, NULL);
+    session_show_identities(session);
+    session_each(session, job_abort, show_aborted);
+    return session_result(session, err);
+}

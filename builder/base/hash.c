@@ -23,15 +23,38 @@ static void must(int ok)
     }
 }
 
-struct hash *hash_new(void)
+static struct hash *new_of(const char *kind)
 {
     struct hash *hash = xcalloc(1, sizeof(*hash));
 
     hash->context = EVP_MD_CTX_new();
-    hash->kind = EVP_MD_fetch(NULL, "SHA256", NULL);
+    hash->kind = EVP_MD_fetch(NULL, kind, NULL);
     must(hash->context != NULL && hash->kind != NULL);
     must(EVP_DigestInit_ex2(hash->context, hash->kind, NULL));
     return hash;
+}
+
+struct hash *hash_new(void)
+{
+    return new_of("SHA256");
+}
+
+struct hash *hash_new_named(const char *algorithm)
+{
+    static const struct {
+        const char *name, *kind;
+    } known[] = {
+        {"sha256", "SHA256"},       {"sha384", "SHA384"},       {"sha512", "SHA512"},
+        {"sha3_256", "SHA3-256"},   {"sha3_384", "SHA3-384"},   {"sha3_512", "SHA3-512"},
+        {"blake2b", "BLAKE2B-512"}, {"blake2s", "BLAKE2S-256"},
+    };
+
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (strcmp(known[i].name, algorithm) == 0) {
+            return new_of(known[i].kind);
+        }
+    }
+    return NULL;
 }
 
 void hash_free(struct hash *hash)
@@ -75,12 +98,27 @@ void hash_bytes(const void *data, size_t size, uint8_t ret_digest[HASH_SIZE])
     must(EVP_Digest(data, size, ret_digest, NULL, EVP_sha256(), NULL));
 }
 
-const char *hash_hex(const uint8_t digest[HASH_SIZE], char out[HASH_HEX_MAX])
+static const char *hex_of(const uint8_t *digest, size_t size, char *out)
 {
-    for (size_t i = 0; i < HASH_SIZE; i++) {
+    for (size_t i = 0; i < size; i++) {
         (void)snprintf(out + 2 * i, 3, "%02x", digest[i]);
     }
     return out;
+}
+
+const char *hash_hex(const uint8_t digest[HASH_SIZE], char out[HASH_HEX_MAX])
+{
+    return hex_of(digest, HASH_SIZE, out);
+}
+
+const char *hash_end_hex(struct hash *hash, char out[HASH_NAMED_HEX_MAX])
+{
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    unsigned size = 0;
+
+    must(EVP_DigestFinal_ex(hash->context, digest, &size));
+    must(EVP_DigestInit_ex2(hash->context, hash->kind, NULL));
+    return hex_of(digest, size, out);
 }
 
 /* Writes RET only when all of it is hex. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SHA-256 by OpenSSL (which has the fast instructions), and name-based UUIDs. */
+/* Digests by OpenSSL (which has the fast instructions), SHA-256 but where said otherwise, and
+ * name-based UUIDs. */
 #ifndef BASE_HASH_H
 #define BASE_HASH_H
 
@@ -26,6 +27,14 @@ int hash_zeros(struct hash *hash, uint64_t size, struct error *err);
 
 /* Writes the digest of everything added and starts anew. */
 void hash_end(struct hash *hash, uint8_t ret_digest[HASH_SIZE]);
+
+/*
+ * By another algorithm, in the names of Python's hashlib ("sha512", "blake2b"); NULL when it is not
+ * known here, or is too weak to be believed. It ends as text.
+ */
+struct hash *hash_new_named(const char *algorithm);
+#define HASH_NAMED_HEX_MAX 129
+const char *hash_end_hex(struct hash *hash, char out[HASH_NAMED_HEX_MAX]);
 
 /* SHA-256 of one piece of memory. */
 void hash_bytes(const void *data, size_t size, uint8_t ret_digest[HASH_SIZE]);

@@ -53,6 +53,43 @@ static void pieces_make_the_digest_of_the_whole(void **state)
                         "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 
+/* By Python: hashlib.new(NAME, b"abc").hexdigest(). */
+static void digests_of_other_names_are_those_of_hashlib(void **state)
+{
+    static const struct {
+        const char *name, *digest;
+    } known[] = {
+        {"sha256", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},
+        {"sha384", "cb00753f45a35e8bb5a03d699ac65007272c32ab0eded1631a8b605a43ff5bed"
+                   "8086072ba1e7cc2358baeca134c825a7"},
+        {"sha512", "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a"
+                   "2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f"},
+        {"sha3_256", "3a985da74fe225b2045c172d6bd390bd855f086e3e9d525b46bfe24511431532"},
+        {"sha3_384", "ec01498288516fc926459f58e2c6ad8df9b473cb0fc08c2596da7cf0e49be4b2"
+                     "98d88cea927ac7f539f1edf228376d25"},
+        {"sha3_512", "b751850b1a57168a5693cd924b6b096e08f621827444f70d884f5d0240d2712e"
+                     "10e116e9192af3c91a7ec57647e3934057340b4cf408d5a56592f8274eec53f0"},
+        {"blake2b", "ba80a53f981c4d0d6a2797b69f12f6e94c212f14685ac4b74b12bb6fdbffa2d1"
+                    "7d87c5392aab792dc252d5de4533cc9518d38aa8dbf1925ab92386edd4009923"},
+        {"blake2s", "508c5e8c327c14e2e1a72ba34eeb452f37458b209ed63a294d999b4c86675982"},
+    };
+    char hex[HASH_NAMED_HEX_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(known); i++) {
+        SCOPED(hash_freep) struct hash *hash = hash_new_named(known[i].name);
+
+        assert_non_null(hash);
+        hash_add(hash, "ab", 2);
+        hash_add(hash, "c", 1);
+        assert_string_equal(hash_end_hex(hash, hex), known[i].digest);
+    }
+    assert_null(hash_new_named("md5"));
+    assert_null(hash_new_named("sha1"));
+    assert_null(hash_new_named("SHA512"));
+    assert_null(hash_new_named(""));
+}
+
 static void a_hash_begins_anew_after_its_end(void **state)
 {
     SCOPED(hash_freep) struct hash *hash = hash_new();
@@ -190,6 +227,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(digests_are_those_of_fips_180),
         cmocka_unit_test(pieces_make_the_digest_of_the_whole),
+        cmocka_unit_test(digests_of_other_names_are_those_of_hashlib),
         cmocka_unit_test(a_hash_begins_anew_after_its_end),
         cmocka_unit_test(digests_are_read_in_either_case),
         cmocka_unit_test(what_is_no_digest_is_refused),

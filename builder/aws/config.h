@@ -14,8 +14,11 @@
 
 struct aws_config;
 
-/* Reads ~/.aws/config and ~/.aws/credentials (AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE) for the
- * profile of AWS_PROFILE or "default". Files that are not there are empty. */
+/*
+ * Reads ~/.aws/config and ~/.aws/credentials (AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE) for the
+ * profile of AWS_PROFILE (or AWS_DEFAULT_PROFILE), which must be in one of them, or "default".
+ * Files that are not there are empty.
+ */
 int aws_config_load(struct aws_config **ret, struct error *err);
 void aws_config_free(struct aws_config *config);
 SCOPE_DEFINE(aws_config, aws_config_free)
@@ -23,8 +26,23 @@ SCOPE_DEFINE(aws_config, aws_config_free)
 /* The chosen profile's name, and whether the user chose it. Borrowed. */
 const char *aws_config_profile(const struct aws_config *config, bool *ret_chosen);
 
-/* KEY of the section of PROFILE in either file (credentials first); borrowed; NULL: not there. */
+/* True when either file has a section of PROFILE. */
+bool aws_config_has_profile(const struct aws_config *config, const char *profile);
+
+/* Both files, for people: "'/home/ci/.aws/credentials' and '/home/ci/.aws/config'". Borrowed. */
+const char *aws_config_files(const struct aws_config *config);
+
+/* KEY of the section of PROFILE in either file (credentials first); borrowed; NULL: not there, or
+ * empty. */
 const char *aws_config_value(const struct aws_config *config, const char *profile, const char *key);
+
+/* A variable of the environment, or NULL when it is not set or empty. */
+const char *aws_config_env(const char *name);
+
+/* The variable NAME of the environment, else KEY of the chosen profile (NULL: none), as "true" or
+ * "false", whichever way these are written; neither: false. */
+int aws_config_flag(const struct aws_config *config, const char *name, const char *key, bool *ret,
+                    struct error *err);
 
 /* The user's region: AWS_REGION, AWS_DEFAULT_REGION, the profile's; or NULL. */
 const char *aws_config_region(const struct aws_config *config);

@@ -23,23 +23,38 @@ struct aws_keys {
 /* Overwrites and frees what KEYS has; also the cleaner for SCOPED. */
 void aws_keys_done(struct aws_keys *keys);
 
+/* Makes RET, which must be empty, a copy. */
+void aws_keys_copy(const struct aws_keys *keys, struct aws_keys *ret);
+
 struct aws_credentials;
 
 /*
- * Finds keys and gets them once. HTTP and CONFIG are borrowed for its life. What was looked for and
- * where is in the error when there are none.
+ * Finds keys and gets them once; roles are assumed in REGION, that of the target. HTTP and CONFIG
+ * are borrowed for its life. What was looked for and where is in the error when there are none.
  */
-int aws_credentials_find(const struct aws_config *config, struct http *http,
+int aws_credentials_find(const struct aws_config *config, struct http *http, const char *region,
                          struct aws_credentials **ret, struct error *err);
+
+/* Credentials that are always KEYS, a copy of them. */
+struct aws_credentials *aws_credentials_fixed(const struct aws_keys *keys);
+
 void aws_credentials_free(struct aws_credentials *credentials);
 SCOPE_DEFINE(aws_credentials, aws_credentials_free)
 
-/* Where they came from, for people: "the environment", "profile 'ci' of ~/.aws/config (role …)". */
+/* Where they came from, for people: "the environment", "profile 'ci' (role arn:…)". */
 const char *aws_credentials_source(const struct aws_credentials *credentials);
 
-/* The keys of now, as copies, renewed five minutes before they expire; RENEW: at once. Any thread.
+/*
+ * The keys of now, as copies, renewed five minutes before they expire. REFUSED, which may be NULL:
+ * keys that a server did not take any more; if they are still the ones of now, these are renewed at
+ * once. Any thread: one renews, the others wait for it.
  */
-int aws_credentials_get(struct aws_credentials *credentials, bool renew, struct aws_keys *ret,
-                        struct error *err);
+int aws_credentials_get(struct aws_credentials *credentials, const struct aws_keys *refused,
+                        struct aws_keys *ret, struct error *err);
+
+/* Seconds since 1970 by the clock of AWS, and how far (in seconds) that is ahead of ours: 0 until a
+ * reply shows that our clock is wrong, which then is known for all calls. Any thread. */
+int64_t aws_credentials_now(const struct aws_credentials *credentials);
+void aws_credentials_set_ahead(struct aws_credentials *credentials, int64_t seconds);
 
 #endif

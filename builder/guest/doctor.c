@@ -2,6 +2,7 @@
 #include "guest/doctor.h"
 
 #include <archive.h>
+#include <curl/curl.h>
 #include <dirent.h>
 #include <errno.h>
 #include <ext2fs/ext2fs.h>
@@ -10,6 +11,7 @@
 #include <glob.h>
 #include <guestfs.h>
 #include <jansson.h>
+#include <libxml/parser.h>
 #include <openssl/crypto.h>
 #include <seccomp.h>
 #include <stdbool.h>
@@ -219,6 +221,7 @@ static void look_at_libraries(struct list *list, guestfs_h *handle)
     struct guestfs_version *version = guestfs_version(handle);
     const char *archive = archive_version_string(), *ext2 = NULL, *date = NULL;
     const struct scmp_version *seccomp = seccomp_version();
+    unsigned long xml = strtoul(xmlParserVersion, NULL, 10); /* 20914 */
 
     if (version != NULL) {
         add(list, "libguestfs", DOCTOR_OK,
@@ -238,6 +241,9 @@ static void look_at_libraries(struct list *list, guestfs_h *handle)
     add(list, "zlib", DOCTOR_OK, xstrdup(zlibVersion()), NULL);
     add(list, "zstd", DOCTOR_OK, xstrdup(ZSTD_versionString()), NULL);
     add(list, "jansson", DOCTOR_OK, xstrdup(jansson_version_str()), NULL);
+    add(list, "libcurl", DOCTOR_OK, xstrdup(curl_version_info(CURLVERSION_NOW)->version), NULL);
+    add(list, "libxml2", DOCTOR_OK, xprintf("%lu.%lu.%lu", xml / 10000, xml / 100 % 100, xml % 100),
+        NULL);
     add(list, "OpenSSL", DOCTOR_OK, xstrdup(OpenSSL_version(OPENSSL_VERSION_STRING)), NULL);
 }
 

@@ -11,8 +11,8 @@
 #include "http/cause.h"
 #include "http/rate.h"
 
-/* The larger the buffer, the fewer rounds through libcurl's loop; more than this gains nothing. */
-enum { UPLOAD_BUFFER = 512 << 10 };
+/* The larger, the fewer rounds through libcurl's loop; more than this gains nothing. */
+enum { PIECE = 512 << 10 };
 
 enum { CONNECT_S = 15, STALLED_S = 30, KEEPALIVE_IDLE_S = 15, KEEPALIVE_INTERVAL_S = 5 };
 
@@ -30,8 +30,11 @@ struct attempt {
     struct http_reply *reply;
     struct error *err;
     CURL *curl;
-    enum ending ending;  /* BODY_FAILED: ERR is filled */
-    uint64_t position;   /* in the body */
+    enum ending ending; /* BODY_FAILED: ERR is filled */
+    uint64_t position;  /* in the body, behind the piece that is next */
+    const char *piece;  /* in the body's memory or in STAGING */
+    size_t piece_size;
+    char *staging;
     int64_t reported;    /* of it, to whoever shows progress */
     uint64_t moved;      /* bytes either way */
     int64_t moved_ms;    /* when it last changed */
@@ -59,11 +62,15 @@ static unsigned stalled_s(const struct attempt *attempt)
 
 /* --- what libcurl calls --- */
 
-static int read_stream(struct attempt *attempt, char *buffer, size_t size, size_t *ret)
+static int read_stream(struct attempt *attempt, size_t size, size_t *ret)
 {
     const struct http_body *body = attempt->call->body;
 
-    if (body->read(body->context, buffer, size, ret, attempt->err) < 0) {
+    if (attempt->staging == NULL) {
+        attempt->staging = xmalloc(PIECE);
+    }
+    attempt->piece = attempt->staging;
+    if (body->read(body->context, attempt->staging, size, ret, attempt->err) < 0) {
         return -1;
     }
     if (*ret == 0 || *ret > size) {
@@ -73,28 +80,51 @@ static int read_stream(struct attempt *attempt, char *buffer, size_t size, size_
     return 0;
 }
 
-static size_t on_read(char *buffer, size_t one, size_t size, void *data)
+/*
+ * Gets the next piece of the body, which may take long, and the leave to send it. Called between
+ * two rounds of libcurl's loop and not when it is about to send: what the server answers in the
+ * meantime (413, and it closes the connection) is then read first, where sending would fail and
+ * lose it.
+ */
+static int next_piece(struct attempt *attempt)
 {
-    struct attempt *attempt = data;
     const struct http_body *body = attempt->call->body;
     uint64_t left = body_size(attempt) - attempt->position;
-    uint64_t piece = rate_piece(attempt->http->options.rate);
-    size_t count = size * one;
+    uint64_t most = rate_piece(attempt->http->options.rate);
+    size_t size;
 
-    count = count < left ? count : (size_t)left;
-    count = count < piece ? count : (size_t)piece;
-    if (count == 0) {
+    most = most < PIECE ? most : PIECE;
+    size = (size_t)(left < most ? left : most);
+    if (size == 0 || attempt->piece_size != 0) {
         return 0;
     }
     if (body->data != NULL) {
-        memcpy(buffer, (const char *)body->data + attempt->position, count);
-    } else if (read_stream(attempt, buffer, count, &count) < 0) {
+        attempt->piece = (const char *)body->data + attempt->position;
+    } else if (read_stream(attempt, size, &size) < 0) {
         attempt->ending = BODY_FAILED;
+        return -1;
+    }
+    rate_take(attempt->http->options.rate, size);
+    attempt->piece_size = size;
+    attempt->position += size;
+    attempt->moved_ms = clock_ms(); /* the wait was ours */
+    return 0;
+}
+
+static size_t on_read(char *buffer, size_t one, size_t size, void *data)
+{
+    struct attempt *attempt = data;
+    size_t count = size * one;
+
+    if (next_piece(attempt) < 0) {
         return CURL_READFUNC_ABORT;
     }
-    rate_take(attempt->http->options.rate, count);
-    attempt->position += count;
-    attempt->moved_ms = clock_ms(); /* the wait was ours */
+    count = count < attempt->piece_size ? count : attempt->piece_size;
+    if (count != 0) {
+        memcpy(buffer, attempt->piece, count);
+        attempt->piece += count;
+        attempt->piece_size -= count;
+    }
     return count;
 }
 
@@ -112,13 +142,13 @@ static int on_seek(void *data, curl_off_t offset, int origin)
         return CURL_SEEKFUNC_FAIL;
     }
     attempt->position = 0;
+    attempt->piece_size = 0;
     return CURL_SEEKFUNC_OK;
 }
 
 static size_t on_header(char *line, size_t one, size_t size, void *data)
 {
     struct attempt *attempt = data;
-    struct http_headers *headers = &attempt->reply->headers;
     size_t length = size * one;
 
     if (length > HEADERS_MAX - attempt->header_bytes) {
@@ -126,18 +156,8 @@ static size_t on_header(char *line, size_t one, size_t size, void *data)
         return CURL_WRITEFUNC_ERROR;
     }
     attempt->header_bytes += length;
-    while (length != 0 && strchr("\r\n \t", line[length - 1]) != NULL) {
-        length--;
-    }
-    if (length >= 5 && memcmp(line, "HTTP/", 5) == 0) {
-        http_headers_done(headers); /* those of 100 Continue */
-        attempt->headers_end = false;
-    } else if (length == 0) {
-        attempt->headers_end = true;
-    } else if (!attempt->headers_end && memchr(line, ':', length) != NULL) {
-        headers_take(headers, xstrndup(line, length));
-    }
-    return size * one;
+    headers_read(&attempt->reply->headers, &attempt->headers_end, line, length);
+    return length;
 }
 
 static size_t on_write(char *bytes, size_t one, size_t size, void *data)
@@ -189,7 +209,7 @@ static int on_progress(void *data, curl_off_t download_size, curl_off_t download
         attempt->ending = STALLED;
         return 1;
     }
-    return 0;
+    return next_piece(attempt);
 }
 
 /* --- how it is set up --- */
@@ -205,7 +225,7 @@ static void set_method(struct attempt *attempt)
                strcmp(call->method, "POST") == 0) {
         (void)curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
         (void)curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, (curl_off_t)body_size(attempt));
-        (void)curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BUFFER);
+        (void)curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, (long)PIECE);
     }
     (void)curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, call->method);
     (void)curl_easy_setopt(curl, CURLOPT_URL, call->url);
@@ -434,6 +454,7 @@ int attempt_run(struct http *http, const struct http_call *call, struct http_rep
     attempt.curl = take_handle(http);
     rc = perform(&attempt, headers, ret_again);
     give_handle(http, attempt.curl);
+    free(attempt.staging);
     *ret_sent = attempt.reported;
     if (rc < 0) {
         http_reply_done(ret);

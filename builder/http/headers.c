@@ -7,7 +7,8 @@
 #include "base/secret.h"
 #include "http/http_internal.h"
 
-void headers_take(struct http_headers *headers, char *line)
+/* Swallows LINE. */
+static void take(struct http_headers *headers, char *line)
 {
     grow((void *)&headers->lines, headers->count, &headers->space, sizeof(*headers->lines));
     headers->lines[headers->count++] = line;
@@ -22,7 +23,7 @@ void http_headers_add(struct http_headers *headers, const char *format, ...)
     va_start(args, format);
     size = vasprintf(&line, format, args);
     va_end(args);
-    headers_take(headers, size < 0 ? xstrdup("") : line);
+    take(headers, size < 0 ? xstrdup("") : line);
 }
 
 void http_headers_done(struct http_headers *headers)
@@ -32,6 +33,21 @@ void http_headers_done(struct http_headers *headers)
     }
     free(headers->lines);
     *headers = (struct http_headers){0};
+}
+
+void headers_read(struct http_headers *headers, bool *end, const char *line, size_t size)
+{
+    while (size != 0 && strchr("\r\n \t", line[size - 1]) != NULL) {
+        size--;
+    }
+    if (size >= 5 && memcmp(line, "HTTP/", 5) == 0) {
+        http_headers_done(headers);
+        *end = false;
+    } else if (size == 0) {
+        *end = true;
+    } else if (!*end && memchr(line, ':', size) != NULL) {
+        take(headers, xstrndup(line, size));
+    }
 }
 
 const char *http_header(const struct http_reply *reply, const char *name)

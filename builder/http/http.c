@@ -75,21 +75,18 @@ struct sending {
 /* -1 when one more attempt is useless, else how long to wait before it. */
 static int64_t pause_ms(const struct sending *sending, const struct http_reply *reply)
 {
-    const struct http_options *options = &sending->http->options;
-    int64_t succeeded = atomic_load(&sending->http->succeeded_ms), now = clock_ms();
-    int64_t since = succeeded > sending->begun_ms ? succeeded : sending->begun_ms;
-    int64_t left =
-        since + 1000 * (int64_t)(options->give_up_s != 0 ? options->give_up_s : GIVE_UP_S) - now;
-    uint64_t pause, told = retry_after_ms(reply, time(NULL));
+    unsigned give_up_s = sending->http->options.give_up_s;
+    int64_t succeeded = atomic_load(&sending->http->succeeded_ms);
+    struct retry retry = {.failures = sending->failures,
+                          .tries = sending->call->tries,
+                          .since_ms = succeeded > sending->begun_ms ? succeeded : sending->begun_ms,
+                          .now_ms = clock_ms(),
+                          .give_up_ms = UINT64_C(1000) * (give_up_s != 0 ? give_up_s : GIVE_UP_S),
+                          .told_ms = retry_after_ms(reply, time(NULL))};
     uint32_t random = 0;
 
-    if (left <= 0 || sending->failures == sending->call->tries) {
-        return -1;
-    }
     (void)getrandom(&random, sizeof(random), 0);
-    pause = retry_backoff_ms(sending->failures, random);
-    pause = pause > told ? pause : told;
-    return pause < (uint64_t)left ? (int64_t)pause : left;
+    return retry_pause_ms(&retry, random);
 }
 
 /* Says so, and waits. */

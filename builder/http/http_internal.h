@@ -22,8 +22,11 @@ struct http {
 /* Milliseconds that only go forwards. */
 int64_t clock_ms(void);
 
-/* Swallows LINE. */
-void headers_take(struct http_headers *headers, char *line);
+/*
+ * Takes a line of a reply, of which no byte is trusted: a status line empties HEADERS (those of 100
+ * Continue), what comes after the empty line (*END) are trailers and left out.
+ */
+void headers_read(struct http_headers *headers, bool *end, const char *line, size_t size);
 
 /* True when TEXT can be the name of a header or a method. */
 bool header_is_token(const char *text);

@@ -24,15 +24,26 @@ enum http_verdict http_judge(const struct http_reply *reply)
     }
 }
 
-uint64_t retry_backoff_ms(unsigned failures, uint32_t random)
+uint64_t retry_backoff_ms(unsigned failures)
 {
     uint64_t most = BASE_MS;
 
     for (unsigned i = 1; i < failures && most < CAP_MS; i++) {
         most *= 2;
     }
-    most = most < CAP_MS ? most : CAP_MS;
-    return most * random >> 32;
+    return most < CAP_MS ? most : CAP_MS;
+}
+
+int64_t retry_pause_ms(const struct retry *retry, uint32_t random)
+{
+    int64_t left = retry->since_ms + (int64_t)retry->give_up_ms - retry->now_ms;
+    uint64_t pause = retry_backoff_ms(retry->failures) * random >> 32;
+
+    if (left <= 0 || retry->failures == retry->tries) {
+        return -1;
+    }
+    pause = pause > retry->told_ms ? pause : retry->told_ms;
+    return pause < (uint64_t)left ? (int64_t)pause : left;
 }
 
 static time_t date_of(const char *text, time_t otherwise)

@@ -11,12 +11,23 @@
 /* What a server may make us wait at most. */
 enum { RETRY_AFTER_MAX_MS = 120000 };
 
-/* The pause after so many failures (1, 2, …): full jitter, RANDOM / 2^32 of 0.5 s doubled to 30 s.
- */
-uint64_t retry_backoff_ms(unsigned failures, uint32_t random);
+/* Most of a pause after so many failures (1, 2, …): 0.5 s doubled to 30 s. */
+uint64_t retry_backoff_ms(unsigned failures);
 
 /* What a reply's Retry-After says, seconds or a date (by the server's clock if the reply tells it,
  * else NOW), capped; 0 when it says nothing. */
 uint64_t retry_after_ms(const struct http_reply *reply, time_t now);
+
+struct retry {
+    unsigned failures, tries;     /* TRIES 0: any number */
+    int64_t since_ms, now_ms;     /* when something last went well, or the call began */
+    uint64_t give_up_ms, told_ms; /* TOLD: by Retry-After; 0: it was not */
+};
+
+/*
+ * How long to wait before the next attempt: RANDOM / 2^32 of the backoff (full jitter), at least as
+ * told, at most until the time is up, so that one attempt is made then. -1: there is none.
+ */
+int64_t retry_pause_ms(const struct retry *retry, uint32_t random);
 
 #endif

@@ -7,12 +7,13 @@
  * MESSAGE", "hint HINT", and at the end "sent BYTES", "renewed TIMES", "rewound TIMES", "throttled
  * TIMES", "memory KIB" (its highest). Foreign bytes are escaped.
  *
- * memory SIZE, stream SIZE: a body (byte number N is N * 7 mod 251). cut N: the stream says it is
- * over after N bytes. slow MS: it waits so long before each piece. header LINE, changing LINE (by
- * prepare). token TEXT: prepare sends it; renew puts an n behind it. ca FILE, rate BYTES, give-up
- * S, stalled S, timeout S, tries N, reply-max BYTES, direct 1, secret 1, threads N, times N (each
- * URL).
+ * memory SIZE, stream SIZE: a body (byte number N is N * 7 mod 251). file PATH: the stream is what
+ * is in there. cut N: the stream breaks after N bytes. slow MS: it waits so long before each piece.
+ * header LINE, changing LINE (by prepare). token TEXT: prepare sends it; renew puts an n behind it.
+ * ca FILE, rate BYTES, give-up S, stalled S, timeout S, tries N, reply-max BYTES, direct 1, secret
+ * 1, threads N, times N (each URL).
  */
+#include <fcntl.h>
 #include <locale.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -20,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/scope.h"
 #include "base/secret.h"
@@ -38,6 +40,7 @@ struct job {
     const char *headers[HEADERS_MAX + 1], *changing, *ca;
     size_t header_count;
     uint64_t memory, stream, cut;
+    int file;
     unsigned slow_ms, threads, times;
     char **urls;
     atomic_int_least64_t sent;
@@ -83,7 +86,11 @@ static int stream_read(void *context, void *buffer, size_t size, size_t *ret, st
         return fail(err, FAIL_MISMATCH, "the stream broke");
     }
     size = size < 65536 || job->slow_ms == 0 ? size : 65536;
-    fill(buffer, stream->position, size);
+    if (job->file < 0) {
+        fill(buffer, stream->position, size);
+    } else if (pread(job->file, buffer, size, (off_t)stream->position) != (ssize_t)size) {
+        return fail_os(err, "read");
+    }
     stream->position += size;
     *ret = size;
     return 0;
@@ -198,6 +205,12 @@ static void *work(void *data)
     return NULL;
 }
 
+static void take_file(struct job *job, const char *path)
+{
+    job->file = open(path, O_RDONLY | O_CLOEXEC);
+    job->stream = job->file < 0 ? 0 : (uint64_t)lseek(job->file, 0, SEEK_END);
+}
+
 static void take_option(struct job *job, const char *name, char *value)
 {
     struct {
@@ -241,6 +254,8 @@ static void take_option(struct job *job, const char *name, char *value)
         job->changing = value;
     } else if (strcmp(name, "token") == 0) {
         (void)snprintf(job->token, sizeof(job->token), "%s", value);
+    } else if (strcmp(name, "file") == 0) {
+        take_file(job, value);
     } else if (strcmp(name, "ca") == 0) {
         job->options.ca_file = value;
     } else if (strcmp(name, "rate") == 0) {
@@ -265,7 +280,7 @@ static void say_end(struct job *job)
 
 int main(int argc, char **argv)
 {
-    struct job job = {.threads = 1, .times = 1, .lock = PTHREAD_MUTEX_INITIALIZER};
+    struct job job = {.threads = 1, .times = 1, .file = -1, .lock = PTHREAD_MUTEX_INITIALIZER};
     pthread_t threads[THREADS_MAX];
     struct error err = {0};
     int at = 1;

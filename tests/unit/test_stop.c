@@ -3,6 +3,7 @@
 #undef NDEBUG
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -65,6 +66,38 @@ static int send_ignored(int number)
     return stops_within(5000);
 }
 
+static void *send_soon(void *unused)
+{
+    const struct timespec pause = {.tv_nsec = 20000000};
+
+    (void)unused;
+    (void)nanosleep(&pause, NULL);
+    (void)kill(getpid(), SIGINT);
+    return NULL;
+}
+
+/* Without the signal it would not end before the test is given up. */
+static int sleep_long(int unused)
+{
+    pthread_t thread;
+
+    (void)unused;
+    stop_init();
+    stop_sleep(10);
+    if (stop_requested() || pthread_create(&thread, NULL, send_soon, NULL) != 0) {
+        return 2;
+    }
+    stop_sleep(1000000);
+    stop_sleep(1000000); /* nor does it begin to any more */
+    return stop_requested() && pthread_join(thread, NULL) == 0 ? 0 : 1;
+}
+
+static void a_signal_ends_a_sleep(void **state)
+{
+    (void)state;
+    assert_int_equal(in_child(sleep_long, 0), 0);
+}
+
 static void these_signals_stop_the_work(void **state)
 {
     (void)state;
@@ -122,6 +155,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(these_signals_stop_the_work),
+        cmocka_unit_test(a_signal_ends_a_sleep),
         cmocka_unit_test(what_was_ignored_at_the_start_stays_so),
         cmocka_unit_test(a_file_that_grows_too_large_is_an_error_to_report),
         cmocka_unit_test(a_pipe_that_closes_is_an_error_to_report),

@@ -18,8 +18,9 @@ const struct option_row common_options[] = {
 enum { COMMON_JSON, COMMON_QUIET, COMMON_VERBOSE, COMMON_COLOR, COMMON_HELP };
 
 const struct command *const commands[] = {
-    &cmd_build,    &cmd_plan,         &cmd_lock,     &cmd_show,   &cmd_layer_pack, &cmd_layer_show,
-    &cmd_store_ls, &cmd_store_verify, &cmd_store_gc, &cmd_doctor, &cmd_help,       NULL,
+    &cmd_build,    &cmd_plan,         &cmd_lock,     &cmd_show,    &cmd_layer_pack, &cmd_layer_show,
+    &cmd_store_ls, &cmd_store_verify, &cmd_store_gc, &cmd_publish, &cmd_doctor,     &cmd_help,
+    NULL,
 };
 
 const struct command *args_find(const char *name)

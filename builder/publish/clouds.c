@@ -3,4 +3,6 @@
 
 const struct cloud *const clouds[CLOUDS] = {
     [CLOUD_AWS] = NULL,
+    [CLOUD_OPENSTACK] = NULL,
+    [CLOUD_DIRECTORY] = NULL,
 };

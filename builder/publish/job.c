@@ -7,11 +7,10 @@
 
 #include "base/file.h"
 #include "base/stop.h"
+#include "bundle/bundle.h"
 #include "profile/grammar.h"
 
 enum { ATTEMPTS_MAX = 3 }; /* of one run */
-
-#define JOURNALS "publish" /* the directory in the bundle */
 
 int job_init(struct job *job, const struct reader *bundle, const struct target *target,
              const struct cloud *const *table, struct error *err)
@@ -51,6 +50,15 @@ void job_done(struct job *job)
 
 /* ---- who, and what ---- */
 
+/* As what is kept of it in JSON. */
+static void normalize_scope(struct identity *identity)
+{
+    SCOPED(json_decrefp) json_t *scope = ui_string(identity->scope);
+
+    free(identity->scope);
+    identity->scope = xstrdup(json_string_value(scope));
+}
+
 int job_begin(struct job *job, struct error *err)
 {
     const struct identity *identity = &job->identity;
@@ -60,7 +68,7 @@ int job_begin(struct job *job, struct error *err)
         return -1;
     }
     assert(identity->account != NULL && identity->host != NULL && identity->scope != NULL);
-    job->begun = true;
+    normalize_scope(&job->identity);
     return 0;
 }
 
@@ -87,14 +95,14 @@ static json_t *head_of(const struct job *job)
     char disk[HASH_HEX_MAX];
 
     return json_pack(
-        "{s:s, s:s, s:s, s:o, s:s, s:s, s:s}", "id", job->pub.id, "target", target->name, "cloud",
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "id", job->pub.id, "target", target->name, "cloud",
         target_kinds[target->cloud]->name, "scope", ui_string(job->identity.scope), "disk_digest",
         hash_hex(bundle->disk_digest, disk), "name", bundle->name, "version", bundle->version);
 }
 
 static int open_journal(struct job *job, struct error *err)
 {
-    SCOPED_FREE char *dir = file_join(job->pub.bundle->path, JOURNALS);
+    SCOPED_FREE char *dir = file_join(job->pub.bundle->path, BUNDLE_JOURNALS);
 
     return journal_open(dir, job->pub.target->name, job->pub.id, job->head, &job->pub.journal, err);
 }
@@ -302,10 +310,10 @@ static void save_parent(struct job *job)
 static int settle_found(struct job *job, struct error *err)
 {
     job->nothing = true;
-    if (journal_get(job->pub.journal, PUBLISHED_KEY) != NULL) {
+    if (journal_get(job->pub.journal, JOURNAL_PUBLISHED) != NULL) {
         return 0;
     }
-    if (save_result(job, PUBLISHED_KEY, err) < 0) {
+    if (save_result(job, JOURNAL_PUBLISHED, err) < 0) {
         return -1;
     }
     save_parent(job);
@@ -335,7 +343,7 @@ static int publish(struct job *job, struct error *err)
         return settle_found(job, err);
     }
     (void)json_object_clear(job->pub.result);
-    if (journal_get(job->pub.journal, PUBLISHED_KEY) != NULL) {
+    if (journal_get(job->pub.journal, JOURNAL_PUBLISHED) != NULL) {
         publication_note(&job->pub, "it was published before and is gone: it is published again");
         if (next_attempt(job, "the published image is gone", err) < 0) {
             return -1;
@@ -343,7 +351,7 @@ static int publish(struct job *job, struct error *err)
     }
     say_resumed(job);
     if (keep_parent(job, err) < 0 || run_attempts(job, err) < 0 ||
-        save_result(job, PUBLISHED_KEY, err) < 0) {
+        save_result(job, JOURNAL_PUBLISHED, err) < 0) {
         return -1;
     }
     save_parent(job);
@@ -369,9 +377,7 @@ static const char *head_text(const struct job *job, const char *key)
 
 static int check_scope(const struct job *job, struct error *err)
 {
-    SCOPED(json_decrefp) json_t *scope = ui_string(job->identity.scope);
-
-    if (strcmp(json_string_value(scope), head_text(job, "scope")) == 0) {
+    if (strcmp(job->identity.scope, head_text(job, "scope")) == 0) {
         return 0;
     }
     fail(err, FAIL_ERROR, "it was begun as '%s', this is '%s'", head_text(job, "scope"),
@@ -390,7 +396,7 @@ int job_abort(struct job *job, struct error *err)
     if (job->cloud->find(&job->pub, job->state, &found, err) < 0) {
         return -1;
     }
-    if (found || journal_get(job->pub.journal, PUBLISHED_KEY) != NULL) {
+    if (found || journal_get(job->pub.journal, JOURNAL_PUBLISHED) != NULL) {
         return settle_found(job, err);
     }
     if (job->cloud->abort(&job->pub, job->state, err) < 0) {

@@ -11,8 +11,7 @@
 #define PHASE_DONE_VALUE "done"
 #define PARENT_KEY "parent" /* a digest of the one it is made from, or: */
 #define PARENT_NONE "none"
-#define RESULT_KEY "result"       /* of the phases so far */
-#define PUBLISHED_KEY "published" /* the result, once all is done */
+#define RESULT_KEY "result" /* of the phases so far */
 
 struct job {
     struct publication pub;
@@ -27,7 +26,6 @@ struct job {
     struct parent *parent;     /* what pub.parent points to */
     json_t *head;              /* of the journal; for an abort, the one that is there already */
 
-    bool begun;       /* the identity is known */
     bool nothing;     /* nothing was to be done */
     bool failed;      /* then ERR says why */
     struct error err; /* "target 'prod-aws': …" */

@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/partial.h"
 #include "base/text.h"
+#include "bundle/bundle.h"
 
 #define FORMAT_KEY "journal" /* of the head */
 
@@ -403,7 +404,8 @@ static int begin(struct journal *journal, const char *dir, const json_t *head, s
 int journal_open(const char *dir, const char *target, const char *publish_id, const json_t *head,
                  struct journal **ret, struct error *err)
 {
-    SCOPED_FREE char *path = xprintf("%s/%s.%.*s.journal", dir, target, ID_DIGITS, publish_id);
+    SCOPED_FREE char *path =
+        xprintf("%s/%s.%.*s" BUNDLE_JOURNAL, dir, target, ID_DIGITS, publish_id);
     SCOPED(journal_freep) struct journal *journal = new_journal(path);
     bool open = false;
 
@@ -430,28 +432,36 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-int journal_list(const char *dir, char ***ret, size_t *ret_count, struct error *err)
+int journal_list(const char *dir, struct journal_paths *ret, struct error *err)
 {
     SCOPED_DIR DIR *stream = opendir(dir);
     struct dirent *entry;
-    char **paths = NULL;
-    size_t count = 0, space = 0;
 
-    if (stream == NULL && errno != ENOENT) {
-        return fail_os(err, "open directory '%s'", dir);
+    if (stream == NULL) {
+        return errno == ENOENT ? 0 : fail_os(err, "open directory '%s'", dir);
     }
-    while (stream != NULL && (entry = readdir(stream)) != NULL) {
-        if (text_ends(entry->d_name, ".journal")) {
-            grow(&paths, count, &space, sizeof(*paths));
-            paths[count++] = file_join(dir, entry->d_name);
+    while ((errno = 0, entry = readdir(stream)) != NULL) {
+        if (entry->d_name[0] != '.' && text_ends(entry->d_name, BUNDLE_JOURNAL)) {
+            grow(&ret->items, ret->count, &ret->space, sizeof(*ret->items));
+            ret->items[ret->count++] = file_join(dir, entry->d_name);
         }
     }
-    if (count != 0) {
-        qsort(paths, count, sizeof(*paths), by_text);
+    if (errno != 0) {
+        return fail_os(err, "read directory '%s'", dir);
     }
-    *ret = paths;
-    *ret_count = count;
+    if (ret->count != 0) {
+        qsort(ret->items, ret->count, sizeof(*ret->items), by_text);
+    }
     return 0;
+}
+
+void journal_paths_done(struct journal_paths *paths)
+{
+    for (size_t i = 0; i < paths->count; i++) {
+        free(paths->items[i]);
+    }
+    free(paths->items);
+    *paths = (struct journal_paths){0};
 }
 
 int journal_remove(struct journal *journal, struct error *err)

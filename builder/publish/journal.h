@@ -16,6 +16,9 @@
 #include "base/hash.h"
 #include "base/scope.h"
 
+/* The key of the value that a finished publish has: its result. */
+#define JOURNAL_PUBLISHED "published"
+
 struct journal;
 
 /*
@@ -29,8 +32,17 @@ int journal_open(const char *dir, const char *target, const char *publish_id, co
 /* Reads one as it is, without lock, for --status; *RET NULL: nothing was written yet. */
 int journal_read(const char *path, struct journal **ret, struct error *err);
 
-/* The paths of the journals in DIR, sorted; none when there is no DIR. The caller frees them. */
-int journal_list(const char *dir, char ***ret, size_t *ret_count, struct error *err);
+/* The journals in a directory. */
+struct journal_paths {
+    char **items;
+    size_t count, space;
+};
+
+/* Sorted; none when there is no DIR. RET must be empty. */
+int journal_list(const char *dir, struct journal_paths *ret, struct error *err);
+
+/* Also the cleaner for SCOPED. */
+void journal_paths_done(struct journal_paths *paths);
 
 /* Removes an opened one's file: nothing is left to go on with. */
 int journal_remove(struct journal *journal, struct error *err);

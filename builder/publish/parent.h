@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The last image that was published to a target, and the digests of its blocks: what the next one
- * is a change of. Kept under $XDG_STATE_HOME/kiln/published/NAME/TARGET, or taken from another
+ * is a change of. Kept under $XDG_STATE_HOME/kiln/published/NAME/TARGET (without it in
+ * ~/.local/state), or taken from another
  * bundle (--parent), whose journal says what became of it. It is only a hint: whoever uses it asks
  * the cloud whether the object is there and carries its disk digest.
  */
@@ -25,7 +26,7 @@ struct parent {
     uint64_t block_count;
 };
 
-/* The parent for SCOPE, *RET NULL when there is none or it is of another scope. */
+/* The parent for SCOPE (NULL: any), *RET NULL when there is none or it is of another scope. */
 int parent_load(const char *image, const char *target, const char *scope, struct parent **ret,
                 struct error *err);
 

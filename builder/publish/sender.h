@@ -11,7 +11,7 @@
 
 struct sender {
     struct publication *pub;
-    struct http *http;      /* whose throttled replies count */
+    struct http *http;      /* whose throttled replies count; NULL: nobody's */
     const uint64_t *blocks; /* ascending; those that the journal has are left out */
     size_t count;
     unsigned start, max; /* threads at once */

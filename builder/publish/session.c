@@ -67,14 +67,17 @@ static int choose(struct session *session, const struct targets *targets, struct
 
 static int choose_targets(struct session *session, struct error *err)
 {
-    static char name[] = "directory", attributes[] = "{\"cloud\":\"directory\"}";
-    struct targets fallback = {.items = &session->fallback, .count = 1};
-    bool has = session->bundle->targets.count != 0;
+    static const char fallback[] = "{\"directory\": {\"cloud\": \"directory\"}}";
+    const struct targets *targets = &session->bundle->targets;
 
-    session->fallback =
-        (struct target){.name = name, .cloud = CLOUD_DIRECTORY, .attributes = attributes};
-    session->targets = xcalloc(session->bundle->targets.count + 1, sizeof(const struct target *));
-    return choose(session, has ? &session->bundle->targets : &fallback, err);
+    if (targets->count == 0) {
+        if (targets_parse("targets", fallback, strlen(fallback), &session->fallback, err) < 0) {
+            return -1;
+        }
+        targets = &session->fallback;
+    }
+    session->targets = xcalloc(targets->count, sizeof(const struct target *));
+    return choose(session, targets, err);
 }
 
 const struct target *session_target(const struct session *session, const char *name)
@@ -117,6 +120,7 @@ void session_free(struct session *session)
     }
     free(session->jobs);
     free(session->targets);
+    targets_done(&session->fallback);
     board_done(&session->board);
     rate_free(session->rate);
     reader_free(session->bundle);

@@ -12,7 +12,7 @@ struct session {
     const struct publish_options *options; /* borrowed, as is UI */
     struct ui *ui;
     struct reader *bundle;
-    struct target fallback; /* where a bundle without targets goes: a directory */
+    struct targets fallback; /* where a bundle without targets goes: a directory */
     const struct target **targets;
     size_t target_count; /* that were chosen */
     struct rate *rate;

@@ -8,15 +8,8 @@
 #include "base/file.h"
 #include "base/secret.h"
 #include "base/text.h"
+#include "bundle/bundle.h"
 #include "publish/session.h"
-
-static void free_paths(char **paths, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        free(paths[i]);
-    }
-    free(paths);
-}
 
 static const char *head_text(const struct journal *journal, const char *key)
 {
@@ -34,19 +27,19 @@ static int each_journal(struct session *session,
                                      struct error *err),
                         size_t *ret_bad, struct error *err)
 {
-    SCOPED_FREE char *dir = file_join(session->bundle->path, "publish");
-    char **paths = NULL;
-    size_t count = 0;
-    int result = journal_list(dir, &paths, &count, err);
+    SCOPED_FREE char *dir = file_join(session->bundle->path, BUNDLE_JOURNALS);
+    SCOPED(journal_paths_done) struct journal_paths paths = {0};
+    int result = journal_list(dir, &paths, err);
 
-    for (size_t i = 0; result == 0 && i < count; i++) {
+    for (size_t i = 0; result == 0 && i < paths.count; i++) {
         SCOPED(journal_freep) struct journal *journal = NULL;
         struct error problem = {0};
 
-        if (journal_read(paths[i], &journal, &problem) < 0) {
-            ui_failure(session->ui,
-                       json_pack("{s:s, s:o}", "event", "failed", "journal", ui_string(paths[i])),
-                       &problem, false);
+        if (journal_read(paths.items[i], &journal, &problem) < 0) {
+            ui_failure(
+                session->ui,
+                json_pack("{s:s, s:o}", "event", "failed", "journal", ui_string(paths.items[i])),
+                &problem, false);
             (*ret_bad)++;
         } else if (journal != NULL &&
                    (session->options->targets == NULL ||
@@ -54,7 +47,6 @@ static int each_journal(struct session *session,
             result = visit(session, journal, err);
         }
     }
-    free_paths(paths, count);
     return result;
 }
 
@@ -74,7 +66,7 @@ static void add_phase(void *data, const char *key, const char *value)
 
 static json_t *result_of(const struct journal *journal)
 {
-    const char *text = journal_get(journal, PUBLISHED_KEY);
+    const char *text = journal_get(journal, JOURNAL_PUBLISHED);
 
     text = text != NULL ? text : journal_get(journal, RESULT_KEY);
     return text != NULL ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
@@ -106,7 +98,7 @@ static void print_status(struct ui *ui, const struct journal *journal, const jso
 
 static int show_status(struct session *session, struct journal *journal, struct error *err)
 {
-    bool published = journal_get(journal, PUBLISHED_KEY) != NULL;
+    bool published = journal_get(journal, JOURNAL_PUBLISHED) != NULL;
     SCOPED(json_decrefp) json_t *phases = json_array();
     SCOPED(json_decrefp) json_t *result = result_of(journal);
 
@@ -145,7 +137,7 @@ static int add_unfinished(struct session *session, struct journal *journal, stru
     uint8_t digest[HASH_SIZE];
     struct job *job;
 
-    if (journal_get(journal, PUBLISHED_KEY) != NULL) {
+    if (journal_get(journal, JOURNAL_PUBLISHED) != NULL) {
         return 0;
     }
     if (target == NULL ||

@@ -35,6 +35,16 @@ const struct command *args_find(const char *name)
 
 /* --- help -------------------------------------------------------------------------------- */
 
+static size_t columns_of(const char *text)
+{
+    size_t columns = 0;
+
+    for (; *text != '\0'; text++) {
+        columns += ((unsigned char)*text & 0xc0) != 0x80 ? 1 : 0;
+    }
+    return columns;
+}
+
 static void add_options(struct buf *out, const struct option_row *row)
 {
     for (; row->name != NULL; row++) {
@@ -47,7 +57,8 @@ static void add_options(struct buf *out, const struct option_row *row)
         (void)snprintf(text, sizeof(text), "%s--%s%s%s", letter, row->name,
                        row->argument != NULL ? " " : "",
                        row->argument != NULL ? row->argument : "");
-        buf_printf(out, "  %-22s %s\n", text, row->help);
+        buf_printf(out, "  %-*s %s\n", (int)(22 + strlen(text) - columns_of(text)), text,
+                   row->help);
     }
 }
 

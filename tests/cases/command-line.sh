@@ -19,6 +19,7 @@ build
 plan
 lock
 show
+publish
 doctor
 help
 X
@@ -46,6 +47,10 @@ usage_error 'usage' build
 usage_error 'too many' plan a b
 usage_error -o build p.yaml -o
 usage_error --color plan p.yaml --color=blue
+usage_error '--dry-run and --abort' publish b --abort --dry-run
+usage_error '--parent and --full' publish b --full --parent c
+usage_error '--limit-rate' publish b --limit-rate 0
+usage_error '--retry-for' publish b --retry-for 5m
 usage_error "no-such.yaml" plan no-such.yaml
 usage_error "unknown command 'nothing'" help nothing
 usage_error "'kiln store ls'" store l

@@ -8,7 +8,7 @@ for page in "$TOP"/builder/*.pod; do
     pod2text "$page" "$(basename "$page" .pod).text"
 done
 "$KILN" help | sed -n '/^  [a-z]/s/^  \([a-z]*\( [a-z][a-z]*\)\{0,1\}\) .*/\1/p' >commands
-for name in build plan lock show doctor help 'layer pack' 'layer show' 'store ls' 'store gc'; do
+for name in build plan lock show publish doctor help 'layer pack' 'layer show' 'store ls' 'store gc'; do
     grep -qE "^$name( |\$)" commands || fail "'kiln help' does not list '$name': $(cat commands)"
 done
 "$KILN" help >overview
@@ -56,7 +56,7 @@ done <keys
 for word in bios uefi ext4 xfs btrfs vfat bios-boot esp x86_64 aarch64 raw qcow2 guestfs; do
     expect_text kiln-profile.text "$word"
 done
-for status in 0 1 2 3 4 130; do
+for status in 0 1 2 3 4 5 130; do
     grep -qE "^ +$status( |\$)" kiln.text || fail "kiln(1) says nothing about status $status"
 done
 # What steps leave out, unless told otherwise.

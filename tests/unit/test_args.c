@@ -51,6 +51,21 @@ static void finds_commands_options_and_arguments(void **state)
     assert_int_equal(parse("help layer pack", &args, &err), 0);
 }
 
+static void joins_what_may_be_given_again(void **state)
+{
+    struct args args;
+    struct error err;
+
+    (void)state;
+    assert_int_equal(parse("publish b --target one --target=two,three --target four", &args, &err),
+                     0);
+    assert_string_equal(args.invocation.values[0], "one,two,three,four");
+    args_done(&args);
+    assert_int_equal(parse("publish b --parent one --parent two", &args, &err), 0);
+    assert_string_equal(args.invocation.values[1], "two");
+    args_done(&args);
+}
+
 static void refuses_with_usage_and_a_hint(void **state)
 {
     static const struct {
@@ -101,6 +116,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_commands_options_and_arguments),
+        cmocka_unit_test(joins_what_may_be_given_again),
         cmocka_unit_test(refuses_with_usage_and_a_hint),
         cmocka_unit_test(help_of_everything_fits_a_terminal),
     };

@@ -236,6 +236,39 @@ static void sizes_are_exact_or_none(void **state)
     }
 }
 
+static void durations_have_a_unit(void **state)
+{
+    static const struct {
+        const char *text;
+        uint32_t seconds;
+    } must_work[] = {{"90s", 90}, {"30min", 1800}, {"2h", 7200},
+                     {"0s", 0},   {"0007s", 7},    {"4294967295h", UINT32_MAX}};
+    static const char *const must_not_work[] = {"",
+                                                "s",
+                                                "90",
+                                                "1m",
+                                                "1.5h",
+                                                "-1s",
+                                                " 1s",
+                                                "1s ",
+                                                "1 s",
+                                                "4294967296s",
+                                                "99999999999999999999999s"};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(must_work); i++) {
+        uint32_t seconds = 1;
+
+        assert_true(text_parse_duration(must_work[i].text, &seconds));
+        assert_int_equal(seconds, must_work[i].seconds);
+    }
+    for (size_t i = 0; i < COUNT(must_not_work); i++) {
+        uint32_t seconds;
+
+        assert_false(text_parse_duration(must_not_work[i], &seconds));
+    }
+}
+
 static void sizes_are_short_for_people(void **state)
 {
     static const struct {
@@ -350,6 +383,7 @@ int main(void)
         cmocka_unit_test(foreign_text_reaches_no_terminal_raw),
         cmocka_unit_test(newlines_stay_when_they_are_wanted),
         cmocka_unit_test(text_is_cut_at_its_size),
+        cmocka_unit_test(durations_have_a_unit),
         cmocka_unit_test(valid_utf8_is_told_from_what_is_not),
         cmocka_unit_test(printable_is_what_needs_no_escape),
         cmocka_unit_test(what_a_text_is_made_of_is_told),

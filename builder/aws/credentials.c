@@ -21,46 +21,24 @@ struct aws_credentials {
     atomic_int_least64_t ahead_s;
     pthread_mutex_t lock; /* what follows; held while keys are renewed */
     struct aws_keys keys;
-    int64_t renew_at; /* not before; 0: never */
+    int64_t renew_at; /* not before */
 };
-
-/* --- keys ------------------------------------------------------------------------------------ */
-
-void aws_keys_done(struct aws_keys *keys)
-{
-    secret_free(keys->access_key);
-    secret_free(keys->secret_key);
-    secret_free(keys->session_token);
-    *keys = (struct aws_keys){0};
-}
-
-void aws_keys_copy(const struct aws_keys *keys, struct aws_keys *ret)
-{
-    *ret = (struct aws_keys){.access_key = xstrdup(keys->access_key),
-                             .secret_key = xstrdup(keys->secret_key),
-                             .session_token =
-                                 keys->session_token != NULL ? xstrdup(keys->session_token) : NULL,
-                             .expires = keys->expires};
-}
-
-static bool same_text(const char *a, const char *b)
-{
-    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
-}
-
-static bool same_keys(const struct aws_keys *a, const struct aws_keys *b)
-{
-    return same_text(a->access_key, b->access_key) && same_text(a->secret_key, b->secret_key) &&
-           same_text(a->session_token, b->session_token);
-}
 
 /* --- sources --------------------------------------------------------------------------------- */
 
 void source_free(struct source *source)
 {
     if (source != NULL) {
+        source_free(source->below);
+        source_words_free(source->argv);
         free(source->name);
         aws_keys_done(&source->keys);
+        free(source->role_arn);
+        free(source->session_name);
+        free(source->external_id);
+        free(source->duration_s);
+        free(source->token_file);
+        free(source->url);
         free(source);
     }
 }
@@ -158,17 +136,29 @@ void aws_credentials_set_ahead(struct aws_credentials *credentials, int64_t seco
     atomic_store(&credentials->ahead_s, seconds);
 }
 
+static void set_renewal(struct aws_credentials *credentials)
+{
+    int64_t soon = aws_credentials_now(credentials) + RENEW_AGAIN_S;
+    int64_t expires = credentials->keys.expires;
+
+    credentials->renew_at = expires == 0                     ? INT64_MAX
+                            : expires - RENEW_EARLY_S > soon ? expires - RENEW_EARLY_S
+                                                             : soon;
+}
+
 /* Gets keys from the source; the lock is held. */
 static int renew(struct aws_credentials *credentials, struct error *err)
 {
     struct aws_keys keys = {0};
 
-    if (credentials->source->get(&credentials->finder, credentials->source, &keys, err) < 0) {
+    if (credentials->source->get(&credentials->finder, credentials->source, &keys, err) < 0 ||
+        aws_keys_check(&keys, err) < 0) {
+        aws_keys_done(&keys);
         return fail_while(err, "keys of AWS from %s", credentials->source->name);
     }
     aws_keys_done(&credentials->keys);
     credentials->keys = keys;
-    credentials->renew_at = keys.expires != 0 ? keys.expires - RENEW_EARLY_S : 0;
+    set_renewal(credentials);
     return 0;
 }
 
@@ -184,7 +174,7 @@ static int keep_fresh(struct aws_credentials *credentials, struct error *err)
         return -1;
     }
     fail_clear(err);
-    credentials->renew_at = now + RENEW_AGAIN_S;
+    set_renewal(credentials);
     return 0;
 }
 
@@ -194,7 +184,7 @@ int aws_credentials_get(struct aws_credentials *credentials, const struct aws_ke
     int result;
 
     (void)pthread_mutex_lock(&credentials->lock);
-    result = refused != NULL && same_keys(refused, &credentials->keys)
+    result = refused != NULL && aws_keys_same(refused, &credentials->keys)
                  ? renew(credentials, err)
                  : keep_fresh(credentials, err);
     if (result == 0) {
@@ -211,6 +201,8 @@ struct aws_credentials *aws_credentials_fixed(const struct aws_keys *keys)
     credentials->source = source_fixed(xstrdup("fixed keys"), keys->access_key, keys->secret_key,
                                        keys->session_token);
     aws_keys_copy(keys, &credentials->keys);
+    credentials->keys.expires = 0; /* there are no others */
+    credentials->renew_at = INT64_MAX;
     return credentials;
 }
 
@@ -220,7 +212,8 @@ int aws_credentials_find(const struct aws_config *config, struct http *http, con
                          struct aws_credentials **ret, struct error *err)
 {
     static int (*const places[])(const struct finder *, struct buf *, struct source **,
-                                 struct error *) = {source_environment, source_profile};
+                                 struct error *) = {
+        source_environment, source_web_identity, source_profile, source_container, source_instance};
     SCOPED(aws_credentials_freep) struct aws_credentials *credentials = new_credentials(region);
     SCOPED(buf_done) struct buf looked = {0};
     int found = 0;

@@ -11,20 +11,10 @@
 #include <stdint.h>
 
 #include "aws/config.h"
+#include "aws/keys.h"
 #include "base/fail.h"
 #include "base/scope.h"
 #include "http/http.h"
-
-struct aws_keys {
-    char *access_key, *secret_key, *session_token; /* session_token may be NULL */
-    int64_t expires;                               /* seconds since 1970; 0: never */
-};
-
-/* Overwrites and frees what KEYS has; also the cleaner for SCOPED. */
-void aws_keys_done(struct aws_keys *keys);
-
-/* Makes RET, which must be empty, a copy. */
-void aws_keys_copy(const struct aws_keys *keys, struct aws_keys *ret);
 
 struct aws_credentials;
 

@@ -11,7 +11,7 @@
 #include <strings.h>
 #include <time.h>
 
-#include "aws/credentials.h"
+#include "aws/keys.h"
 #include "base/buf.h"
 #include "base/hash.h"
 #include "base/secret.h"

@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-struct aws_keys;     /* aws/credentials.h */
+struct aws_keys;     /* aws/keys.h */
 struct http_headers; /* http/http.h */
 
 struct aws_signing {

@@ -96,7 +96,7 @@ static void on_text(void *data, const xmlChar *text, int size)
     struct reading *reading = data;
 
     if (reading->refused == NULL && reading->open != NULL) {
-        buf_add(&reading->open->text, text, (size_t)size);
+        secret_add(&reading->open->text, text, (size_t)size);
     }
 }
 

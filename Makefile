@@ -46,7 +46,7 @@ OBJECTS := $(SOURCES:%.c=$(OUT)/obj/%.o)
 PARTS := $(filter-out $(OUT)/obj/builder/main.o,$(OBJECTS))
 RUNNER_PARTS := $(patsubst %.c,$(OUT)/obj/%.o,$(filter-out builder/runner/main.c,$(RUNNER_SOURCES)))
 UNITS := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
-HELPERS := $(OUT)/steps $(OUT)/http $(OUT)/inside
+HELPERS := $(OUT)/steps $(OUT)/http $(OUT)/awsclient $(OUT)/inside
 FUZZERS := $(patsubst tests/fuzz/%.c,$(OUT)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 MAN := $(OUT)/man/kiln.1 $(OUT)/man/kiln-profile.5
 BASE := out/layers/debian-12.tar.zst
@@ -152,7 +152,7 @@ $(OUT)/unit/test_runner: UNIT_PARTS = $(RUNNER_PARTS)
 $(OUT)/unit/test_runner: $(RUNNER_PARTS)
 
 # For tests/vm: see the heads of their sources. What runs inside is static, as the runner is.
-$(OUT)/steps $(OUT)/http: $(OUT)/%: tests/lib/%.c $(OUT)/libkiln.a
+$(OUT)/steps $(OUT)/http $(OUT)/awsclient: $(OUT)/%: tests/lib/%.c $(OUT)/libkiln.a
 	$(call say,TEST)
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -o $@ $< $(OUT)/libkiln.a $(ALL_LIBS)
 
@@ -245,4 +245,4 @@ install: all man
 clean:
 	rm -rf $(OUT)/obj $(OUT)/unit $(OUT)/man $(OUT)/kiln $(OUT)/libkiln.a $(OUT)/runner $(HELPERS) out/san out/fuzzed
 
--include $(OBJECTS:.o=.d) $(RUNNER_PARTS:.o=.d) $(UNITS:=.d) $(OUT)/steps.d $(OUT)/http.d
+-include $(OBJECTS:.o=.d) $(RUNNER_PARTS:.o=.d) $(UNITS:=.d) $(OUT)/steps.d $(OUT)/http.d $(OUT)/awsclient.d

@@ -200,8 +200,7 @@ struct aws_credentials *aws_credentials_fixed(const struct aws_keys *keys)
 
     credentials->source = source_fixed(xstrdup("fixed keys"), keys->access_key, keys->secret_key,
                                        keys->session_token);
-    aws_keys_copy(keys, &credentials->keys);
-    credentials->keys.expires = 0; /* there are no others */
+    aws_keys_copy(&credentials->source->keys, &credentials->keys);
     credentials->renew_at = INT64_MAX;
     return credentials;
 }

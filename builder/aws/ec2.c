@@ -59,7 +59,6 @@ static int send_form(const struct aws_service *ec2, const char *what, const stru
     static const char *const headers[] = {
         "Content-Type: application/x-www-form-urlencoded; charset=utf-8", NULL};
     SCOPED(http_reply_done) struct http_reply reply = {0};
-    struct aws_error ignored;
     const struct aws_call call = {.method = "POST",
                                   .path = "/",
                                   .headers = headers,
@@ -67,7 +66,6 @@ static int send_form(const struct aws_service *ec2, const char *what, const stru
                                   .size = form->size,
                                   .retry_codes = retry_codes};
 
-    problem = problem != NULL ? problem : &ignored;
     memset(problem, 0, sizeof(*problem));
     int result = aws_send(ec2, &call, &reply, problem, err);
 
@@ -95,7 +93,7 @@ static int read_id(const struct xml *xml, const char *what, char ret[AWS_ID_MAX]
     if (!aws_is_id(id, "ami")) {
         return fail(err, FAIL_REMOTE, "%s: the answer has no id", what);
     }
-    (void)strcpy(ret, id);
+    aws_copy_id(ret, id);
     return 0;
 }
 
@@ -139,48 +137,51 @@ static bool read_image(const struct xml *item, struct ec2_image *ret)
            (ret->snapshot[0] == '\0' || aws_is_id(ret->snapshot, "snap"));
 }
 
-/* Where descriptions go: a list of either kind. */
+/* A kind of description. */
 struct listing {
-    struct ec2_images *images; /* NULL: snapshots */
-    struct ec2_snapshots *snapshots;
-    size_t space;
+    const char *action, *what, *path; /* PATH: to the items of an answer */
+    /* To the end of LIST; false when there are too many, or ITEM is none. */
+    bool (*add)(void *list, const struct xml *item);
+    void *list;
 };
 
-static bool add_item(struct listing *listing, const struct xml *item)
+static bool add_snapshot(void *list, const struct xml *item)
 {
-    if (listing->images != NULL) {
-        struct ec2_images *images = listing->images;
+    struct ec2_snapshots *snapshots = list;
+    size_t count = snapshots->count++;
 
-        grow(&images->items, images->count, &listing->space, sizeof(*images->items));
-        memset(&images->items[images->count], 0, sizeof(*images->items));
-        return read_image(item, &images->items[images->count++]) && images->count <= ITEMS_MAX;
-    }
-    struct ec2_snapshots *snapshots = listing->snapshots;
+    grow(&snapshots->items, count, &snapshots->space, sizeof(*snapshots->items));
+    memset(&snapshots->items[count], 0, sizeof(*snapshots->items));
+    return read_snapshot(item, &snapshots->items[count]) && count < ITEMS_MAX;
+}
 
-    grow(&snapshots->items, snapshots->count, &listing->space, sizeof(*snapshots->items));
-    memset(&snapshots->items[snapshots->count], 0, sizeof(*snapshots->items));
-    return read_snapshot(item, &snapshots->items[snapshots->count++]) &&
-           snapshots->count <= ITEMS_MAX;
+static bool add_image(void *list, const struct xml *item)
+{
+    struct ec2_images *images = list;
+    size_t count = images->count++;
+
+    grow(&images->items, count, &images->space, sizeof(*images->items));
+    memset(&images->items[count], 0, sizeof(*images->items));
+    return read_image(item, &images->items[count]) && count < ITEMS_MAX;
 }
 
 /* One page; *NEXT, a new string, is the token of the next one, or NULL. */
 static int describe_page(const struct aws_service *ec2, const char *filter, const char *value,
-                         struct listing *listing, char **next, struct error *err)
+                         const struct listing *listing, char **next, struct error *err)
 {
-    bool images = listing->images != NULL;
-    const char *what = images ? "describe images" : "describe snapshots";
     SCOPED(buf_done) struct buf form = {0};
+    struct aws_error problem;
     SCOPED(xml_freep) struct xml *xml = NULL;
 
-    ec2_describe_form(images ? "DescribeImages" : "DescribeSnapshots", filter, value, *next, &form);
+    ec2_describe_form(listing->action, filter, value, *next, &form);
     free(TAKE(*next));
-    if (send_form(ec2, what, &form, NULL, &xml, NULL, err) < 0) {
+    if (send_form(ec2, listing->what, &form, NULL, &xml, &problem, err) < 0) {
         return -1;
     }
-    for (const struct xml *item = xml_find(xml, images ? "imagesSet/item" : "snapshotSet/item");
-         item != NULL; item = xml_next(item)) {
-        if (!add_item(listing, item)) {
-            return fail(err, FAIL_REMOTE, "%s: the answer is none of the service's", what);
+    for (const struct xml *item = xml_find(xml, listing->path); item != NULL;
+         item = xml_next(item)) {
+        if (!listing->add(listing->list, item)) {
+            return fail(err, FAIL_REMOTE, "%s: the answer is none of the service's", listing->what);
         }
     }
     const char *token = xml_text(xml, "nextToken");
@@ -190,7 +191,7 @@ static int describe_page(const struct aws_service *ec2, const char *filter, cons
 }
 
 static int describe(const struct aws_service *ec2, const char *filter, const char *value,
-                    struct listing *listing, struct error *err)
+                    const struct listing *listing, struct error *err)
 {
     SCOPED_FREE char *next = NULL;
 
@@ -209,13 +210,19 @@ static int describe(const struct aws_service *ec2, const char *filter, const cha
 int ec2_describe_snapshots(const struct aws_service *ec2, const char *filter, const char *value,
                            struct ec2_snapshots *ret, struct error *err)
 {
-    return describe(ec2, filter, value, &(struct listing){.snapshots = ret}, err);
+    const struct listing listing = {"DescribeSnapshots", "describe snapshots", "snapshotSet/item",
+                                    add_snapshot, ret};
+
+    return describe(ec2, filter, value, &listing, err);
 }
 
 int ec2_describe_images(const struct aws_service *ec2, const char *filter, const char *value,
                         struct ec2_images *ret, struct error *err)
 {
-    return describe(ec2, filter, value, &(struct listing){.images = ret}, err);
+    const struct listing listing = {"DescribeImages", "describe images", "imagesSet/item",
+                                    add_image, ret};
+
+    return describe(ec2, filter, value, &listing, err);
 }
 
 /* ---- making ---- */
@@ -254,10 +261,11 @@ int ec2_copy_image(const struct aws_service *ec2, const struct ec2_copy *copy,
                                         "ResourceLimitExceeded", NULL};
     SCOPED_FREE char *what = xprintf("copy the image to %s", ec2->region);
     SCOPED(buf_done) struct buf form = {0};
+    struct aws_error problem;
     SCOPED(xml_freep) struct xml *xml = NULL;
 
     ec2_copy_form(copy, &form);
-    return send_form(ec2, what, &form, retry, &xml, NULL, err) < 0
+    return send_form(ec2, what, &form, retry, &xml, &problem, err) < 0
                ? -1
                : read_id(xml, what, ret_id, err);
 }
@@ -267,9 +275,10 @@ int ec2_share(const struct aws_service *ec2, const char *resource, const struct 
 {
     SCOPED_FREE char *what = xprintf("share %s", resource);
     SCOPED(buf_done) struct buf form = {0};
+    struct aws_error problem;
 
     ec2_share_form(resource, share, &form);
-    return send_form(ec2, what, &form, young_codes, NULL, NULL, err);
+    return send_form(ec2, what, &form, young_codes, NULL, &problem, err);
 }
 
 int ec2_create_tags(const struct aws_service *ec2, const char *resource,
@@ -277,18 +286,20 @@ int ec2_create_tags(const struct aws_service *ec2, const char *resource,
 {
     SCOPED_FREE char *what = xprintf("tag %s", resource);
     SCOPED(buf_done) struct buf form = {0};
+    struct aws_error problem;
 
     ec2_tag_form(resource, tags, &form);
-    return send_form(ec2, what, &form, young_codes, NULL, NULL, err);
+    return send_form(ec2, what, &form, young_codes, NULL, &problem, err);
 }
 
 int ec2_deprecate(const struct aws_service *ec2, const char *image, int64_t at, struct error *err)
 {
     SCOPED_FREE char *what = xprintf("deprecate %s", image);
     SCOPED(buf_done) struct buf form = {0};
+    struct aws_error problem;
 
     ec2_deprecate_form(image, at, &form);
-    return send_form(ec2, what, &form, young_codes, NULL, NULL, err);
+    return send_form(ec2, what, &form, young_codes, NULL, &problem, err);
 }
 
 int ec2_remove(const struct aws_service *ec2, const char *resource, struct error *err)

@@ -4,7 +4,7 @@
  * (https://docs.aws.amazon.com/AWSEC2/latest/APIReference/).
  *
  * When a call fails, PROBLEM's code says what the service refused it with; it is empty when there
- * was no answer. PROBLEM may be NULL where nobody wants to know.
+ * was no answer.
  */
 #ifndef AWS_EC2_H
 #define AWS_EC2_H
@@ -30,7 +30,7 @@ struct ec2_snapshot {
 
 struct ec2_snapshots {
     struct ec2_snapshot *items;
-    size_t count;
+    size_t count, space;
 };
 
 struct ec2_image {
@@ -44,7 +44,7 @@ struct ec2_image {
 
 struct ec2_images {
     struct ec2_image *items;
-    size_t count;
+    size_t count, space;
 };
 
 /* Also the cleaners for SCOPED. */

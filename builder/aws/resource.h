@@ -20,4 +20,7 @@ struct aws_tags {
 /* True when TEXT is an id of KIND ("snap", "ami"): KIND, a hyphen, hex digits, not too long. */
 bool aws_is_id(const char *text, const char *kind);
 
+/* Copies what aws_is_id has found to be one. */
+void aws_copy_id(char ret[AWS_ID_MAX], const char *id);
+
 #endif

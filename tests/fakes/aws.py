@@ -437,6 +437,8 @@ def main():
     parser.add_argument("certificate", nargs="?")
     parser.add_argument("key", nargs="?")
     options = parser.parse_args()
+    # A thread that comes back from the network or the disk waits this long for the interpreter.
+    sys.setswitchinterval(0.0002)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     os.makedirs(options.directory, exist_ok=True)
     with open(options.keys, encoding="utf-8") as file:

@@ -114,14 +114,11 @@ class Identities:
         if key is None:
             raise Denied("unknown", "The security token included in the request is invalid.")
         self.signed_names(request, scope["headers"].split(";"))
-        hashes = [body_hash] + ([UNSIGNED] if may_leave_open else [])
-        if (claimed := request.headers.get("x-amz-content-sha256")) is not None:
-            if claimed not in hashes:
-                raise Denied("signature", "x-amz-content-sha256 is not the body's")
-            hashes = [claimed]
-        signature = Signature(key, scope)
-        if not any(hmac.compare_digest(signature.of(request, stamp, one), scope["signature"])
-                   for one in hashes):
+        claimed = request.headers.get("x-amz-content-sha256", body_hash)
+        if claimed != body_hash and not (may_leave_open and claimed == UNSIGNED):
+            raise Denied("signature", "x-amz-content-sha256 is not the body's")
+        expected = Signature(key, scope).of(request, stamp, claimed)
+        if not hmac.compare_digest(expected, scope["signature"]):
             raise Denied("signature", "The request signature we calculated does not match the "
                          "signature you provided. Check your AWS Secret Access Key and signing "
                          "method.")
@@ -160,6 +157,7 @@ class Identities:
 
     def session(self, role_arn, name, seconds):
         account, role = role_arn.split(":")[4], role_arn.rpartition("/")[2]
+        role_id = "AROA" + hashlib.sha256(role_arn.encode()).hexdigest()[:16].upper()
         key = Key("ASIA" + "".join(secrets.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
                                    for _ in range(16)),
                   secrets.token_hex(20), account,
@@ -172,8 +170,7 @@ class Identities:
         return {
             "Credentials": {"AccessKeyId": key.id, "SecretAccessKey": key.secret,
                             "SessionToken": key.token, "Expiration": expires},
-            "AssumedRoleUser": {"AssumedRoleId": f"AROA{hashlib.sha256(role_arn.encode()).hexdigest()[:16].upper()}:{name}",
-                                "Arn": key.arn},
+            "AssumedRoleUser": {"AssumedRoleId": f"{role_id}:{name}", "Arn": key.arn},
         }
 
     def assume_role(self, caller, wanted):

@@ -17,8 +17,8 @@ KINDS = {
     "stale": "answers as if what was made since this fault was set were not there yet",
     "kill": "kills the process whose number is in 'file', 'when' before or after it was done",
 }
-FIELDS = {"operation", "kind", "count", "after", "probability", "bytes", "seconds", "status", "code",
-          "message", "reason", "headers", "file", "when", "account", "region"}
+FIELDS = {"operation", "account", "region", "kind", "count", "after", "probability", "bytes",
+          "seconds", "status", "code", "message", "reason", "headers", "file", "when"}
 
 
 class Fault:

@@ -118,7 +118,6 @@ class Connection:
 
 def listen(address="127.0.0.1"):
     sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
     sock.bind((address, 0))
     sock.listen(256)
     return sock

@@ -96,7 +96,7 @@ static json_t *head_of(const struct job *job)
 
     return json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "id", job->pub.id, "target", target->name, "cloud",
-        target_kinds[target->cloud]->name, "scope", ui_string(job->identity.scope), "disk_digest",
+        target_kinds[target->cloud]->name, "scope", job->identity.scope, "disk_digest",
         hash_hex(bundle->disk_digest, disk), "name", bundle->name, "version", bundle->version);
 }
 

@@ -405,31 +405,45 @@ static int read_layers(struct work *work, bool writes, struct error *err)
 
 /* --- disk, formats, bundle --------------------------------------------------------------- */
 
+static int digest_disk(struct work *work, struct error *err)
+{
+    SCOPED_FREE char *index = bundle_file(work->bundle, "blocks.index");
+
+    ui_phase(work->ui, "computing digests", work->plan->size_bytes);
+    if (blocks_write(work->raw, work->blocks, index, show_bytes, work->ui, work->disk_digest, err) <
+        0) {
+        return -1;
+    }
+    ui_phase_end(work->ui);
+    return stop_check(err);
+}
+
 static int write_formats(struct work *work, struct error *err)
 {
-    for (const struct export_format *format = export_formats; format->name != NULL; format++) {
-        SCOPED_FREE char *path = bundle_file(work->bundle, format->file);
-        SCOPED_FREE char *phase = xprintf("writing %s", format->file);
-        struct export_job job = {.profile = work->profile,
-                                 .raw = work->raw,
-                                 .path = path,
-                                 .progress = show_bytes,
-                                 .data = work->ui};
-        uint64_t data_bytes;
+    SCOPED(clusters_freep) struct clusters *clusters = NULL;
+    SCOPED_FREE char *directory = bundle_file(work->bundle, ".");
+    SCOPED_FREE char *files = export_list(work->profile);
+    SCOPED_FREE char *phase = files != NULL ? xprintf("writing %s", files) : NULL;
+    struct export_job job = {.profile = work->profile,
+                             .disk_digest = work->disk_digest,
+                             .epoch = work->epoch,
+                             .directory = directory,
+                             .progress = show_progress,
+                             .data = work->ui};
 
-        if ((work->profile->formats & format->bit) == 0 || format->write == NULL) {
-            continue;
-        }
-        if (export_data_bytes(work->raw, &data_bytes, err) < 0) {
-            return -1;
-        }
-        ui_phase(work->ui, phase, data_bytes);
-        if (format->write(&job, err) < 0 || stop_check(err) < 0) {
-            return -1;
-        }
-        ui_phase_end(work->ui);
+    if (phase == NULL) {
+        return 0;
     }
-    return 0;
+    if (clusters_find(work->raw, &clusters, err) < 0) {
+        return -1;
+    }
+    job.clusters = clusters;
+    ui_phase(work->ui, phase, clusters->data_count * CLUSTER);
+    if (export_all(&job, err) < 0) {
+        return -1;
+    }
+    ui_phase_end(work->ui);
+    return stop_check(err);
 }
 
 /* Where the image is to go travels with it. */
@@ -445,7 +459,6 @@ static int write_targets(const struct work *work, struct error *err)
 
 static int write_indexes(struct work *work, struct error *err)
 {
-    SCOPED_FREE char *blocks = bundle_file(work->bundle, "blocks.index");
     SCOPED_FREE char *files = bundle_file(work->bundle, "files.index");
     SCOPED_FREE char *dir = bundle_file(work->bundle, ".");
     SCOPED_FREE char *boot = boot_describe(work->boot);
@@ -463,14 +476,12 @@ static int write_indexes(struct work *work, struct error *err)
         .kernel = work->boot->kernel,
     };
 
-    ui_phase(work->ui, "computing digests", work->plan->size_bytes);
-    if (blocks_write(work->raw, work->blocks, blocks, show_bytes, work->ui, manifest.disk_digest,
-                     err) < 0 ||
-        files_write(work->stack->tree, files, err) < 0 || write_targets(work, err) < 0 ||
+    memcpy(manifest.disk_digest, work->disk_digest, HASH_SIZE);
+    ui_phase(work->ui, "writing indexes", 0);
+    if (files_write(work->stack->tree, files, err) < 0 || write_targets(work, err) < 0 ||
         manifest_write(&manifest, dir, err) < 0 || manifest_sums(dir, err) < 0) {
         return -1;
     }
-    memcpy(work->disk_digest, manifest.disk_digest, HASH_SIZE);
     ui_phase_end(work->ui);
     return stop_check(err);
 }
@@ -512,8 +523,9 @@ static int build(struct work *work, struct error *err)
     work->keeps_logs = true;
     if (bundle_begin(output, work->options->force, &work->bundle, err) < 0 ||
         open_layers(work, false, err) < 0 || read_layers(work, true, err) < 0 ||
-        disk_end(work->writing, &work->engine_detail, err) < 0 || write_formats(work, err) < 0 ||
-        write_indexes(work, err) < 0 || bundle_commit(work->bundle, work->options->sync, err) < 0) {
+        disk_end(work->writing, &work->engine_detail, err) < 0 || digest_disk(work, err) < 0 ||
+        write_formats(work, err) < 0 || write_indexes(work, err) < 0 ||
+        bundle_commit(work->bundle, work->options->sync, err) < 0) {
         return -1;
     }
     report_build(work, output);

@@ -152,9 +152,9 @@ static json_t *head_json(const struct manifest *manifest)
 }
 
 /* What compressed the formats asked for: their bytes are the same for the same one only. */
-static json_t *formats_json(const struct profile *profile)
+static int formats_json(const struct profile *profile, json_t **ret, struct error *err)
 {
-    json_t *object = json_object();
+    SCOPED(json_decrefp) json_t *object = json_object();
 
     for (const struct export_format *row = export_formats; row->name != NULL; row++) {
         SCOPED_FREE char *maker = NULL;
@@ -162,10 +162,13 @@ static json_t *formats_json(const struct profile *profile)
         if ((profile->formats & row->bit) == 0) {
             continue;
         }
-        maker = row->maker != NULL ? row->maker(profile) : NULL;
+        if (row->maker != NULL && row->maker(profile, &maker, err) < 0) {
+            return -1;
+        }
         json_object_set_new(object, row->name, maker != NULL ? ui_string(maker) : json_null());
     }
-    return object;
+    *ret = TAKE(object);
+    return 0;
 }
 
 /* ---- the files of a bundle ---- */
@@ -220,6 +223,15 @@ static int list_files(const char *dir, struct names *names, struct error *err)
     return 0;
 }
 
+/* These files hold the disk's holes, which cost as much to digest as data; blocks.index has both.
+ */
+static bool is_disk(const char *name)
+{
+    const struct export_format *format = export_find(name);
+
+    return format != NULL && format->is_disk;
+}
+
 static int digest_file(const char *path, uint8_t ret[HASH_SIZE], struct error *err)
 {
     SCOPED_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -238,7 +250,7 @@ static int file_json(const char *dir, const char *name, json_t **ret, struct err
         return fail_os(err, "stat '%s'", path);
     }
     json_object_set_new(object, "size", json_integer((json_int_t)st.st_size));
-    if (strcmp(name, RAW_NAME) != 0) {
+    if (!is_disk(name)) {
         if (digest_file(path, digest, err) < 0) {
             return -1;
         }
@@ -281,7 +293,10 @@ int manifest_write(const struct manifest *manifest, const char *dir, struct erro
     SCOPED(buf_done) struct buf buf = {0};
     json_t *part = NULL;
 
-    json_object_set_new(object, "formats", formats_json(manifest->profile));
+    if (formats_json(manifest->profile, &part, err) < 0) {
+        return -1;
+    }
+    json_object_set_new(object, "formats", part);
     if (files_json(dir, &part, err) < 0) {
         return -1;
     }
@@ -324,7 +339,7 @@ int manifest_sums(const char *dir, struct error *err)
         const char *name = names.names[i];
         char hex[HASH_HEX_MAX];
 
-        if (strcmp(name, SUMS_NAME) == 0 || strcmp(name, RAW_NAME) == 0) {
+        if (strcmp(name, SUMS_NAME) == 0 || is_disk(name)) {
             continue;
         }
         if (known_digest(manifest, dir, name, hex, err) < 0) {

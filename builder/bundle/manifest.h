@@ -44,11 +44,13 @@ json_t *manifest_layers(struct layer *const *layers, size_t count);
 /*
  * Writes DIR/manifest.json, keys sorted, with name, version, architecture, seed, epoch,
  * disk_format 1, kiln's version, and for every other file in DIR (but SHA256SUMS and directories)
- * its size, and its sha256 except for disk.raw, whose digest is "disk": {"digest": …}.
+ * its size, and its sha256 except for disk.raw and disk.vhd (the same and a footer): their digest
+ * is "disk": {"digest": …}.
  */
 int manifest_write(const struct manifest *manifest, const char *dir, struct error *err);
 
-/* Writes DIR/SHA256SUMS: every file of DIR but itself and disk.raw, sorted, as sha256sum -c reads.
+/*
+ * Writes DIR/SHA256SUMS: every file of DIR but itself and those two, sorted, as sha256sum -c reads.
  */
 int manifest_sums(const char *dir, struct error *err);
 

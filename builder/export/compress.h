@@ -12,6 +12,18 @@
 #include "base/scope.h"
 #include "profile/profile.h"
 
+enum { COMPRESSIONS = COMPRESSION_ZSTD + 1 };
+
+/*
+ * What the result for SIZE bytes needs at most; both libraries' bounds are below. Data that does
+ * not shrink grows a little.
+ */
+#define COMPRESS_ROOM(size) ((size) + (size) / 8 + (size) / 64 + 64)
+
+/* A last, empty block of deflate: see compressor_run. */
+#define DEFLATE_END "\x03\x00"
+enum { DEFLATE_END_SIZE = 2 };
+
 struct compressor;
 
 /* For one thread; the caller frees it. */
@@ -20,13 +32,16 @@ void compressor_free(struct compressor *compressor);
 SCOPE_DEFINE(compressor, compressor_free)
 
 /*
- * Compresses SIZE bytes into at most ROOM: the size of the result, or 0 when it does not fit. From
- * zlib it is raw deflate without distances over 4096, from zstd one frame without a checksum.
+ * Compresses SIZE bytes, some at least, into RET, which has COMPRESS_ROOM(SIZE); the size of the
+ * result.
+ *
+ * From zstd it is one frame without a checksum. From zlib it is raw deflate without distances over
+ * 4096: whole blocks that fill whole bytes, none of them marked as the last. So one such piece with
+ * DEFLATE_END behind it is a stream, and so are many that follow each other.
  */
-size_t compressor_run(struct compressor *compressor, const void *data, size_t size, void *ret,
-                      size_t room);
+size_t compressor_run(struct compressor *compressor, const void *data, size_t size, void *ret);
 
-/* What is used, since the bytes follow it: "zlib 1.2.13, level 1". The caller frees it. */
+/* What is used, since the bytes follow it: "zlib 1.2.13, level 4". The caller frees it. */
 char *compressor_name(enum compression compression);
 
 #endif

@@ -12,9 +12,10 @@
 #include <stdint.h>
 
 #include "base/fail.h"
+#include "export/clusters.h"
 #include "profile/profile.h"
 
-#define QCOW2_CLUSTER 65536U /* of the disk and of the file, bytes */
+#define QCOW2_CLUSTER CLUSTER /* of the disk and of the file */
 
 struct qcow2 {
     int fd;           /* the caller's */

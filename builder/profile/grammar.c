@@ -25,10 +25,14 @@ const struct word engine_words[] = {
 const struct word format_words[] = {
     {.name = "raw", .value = FORMAT_RAW},
     {.name = "qcow2", .value = FORMAT_QCOW2},
-    {.name = "vhd", .unsupported = true},
-    {.name = "vmdk", .unsupported = true},
-    {.name = "tar.gz", .unsupported = true},
+    {.name = "vhd", .value = FORMAT_VHD},
+    {.name = "gcp", .value = FORMAT_GCP},
+    {.name = "vmdk", .value = FORMAT_VMDK},
     {.name = "qcow", .instead = "qcow2"},
+    {.name = "vpc", .instead = "vhd"},
+    {.name = "vhdx", .instead = "vhd"},
+    {.name = "tar.gz", .instead = "gcp"},
+    {.name = "tar", .instead = "gcp"},
     {.name = NULL},
 };
 

@@ -25,7 +25,14 @@ enum { PROFILE_FILES_MAX = 8 }; /* the profile and what it extends */
 
 enum architecture { ARCH_X86_64, ARCH_AARCH64 };
 enum engine_kind { ENGINE_AUTO, ENGINE_NATIVE, ENGINE_GUESTFS };
-enum format { FORMAT_RAW = 1, FORMAT_QCOW2 = 2 };       /* bits */
+/* Bits. */
+enum format {
+    FORMAT_RAW = 1,
+    FORMAT_QCOW2 = 2,
+    FORMAT_VHD = 4,
+    FORMAT_GCP = 8,
+    FORMAT_VMDK = 16,
+};
 enum firmware { FIRMWARE_BIOS = 1, FIRMWARE_UEFI = 2 }; /* bits; 0: the disk need not boot */
 enum compression { COMPRESSION_ZLIB, COMPRESSION_ZSTD };
 enum filesystem { FS_NONE, FS_EXT4, FS_XFS, FS_BTRFS, FS_VFAT };

@@ -1,164 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Formats, judged by qemu-img, which shares no code with them. */
+/* Formats in general, and qcow2, judged by qemu-img, which shares no code with it. */
 #undef NDEBUG
 #include <endian.h>
-#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <zlib.h>
 
-#include "base/buf.h"
-#include "base/file.h"
-#include "base/proc.h"
-#include "export/export.h"
+#include "base/fail.h"
 #include "export/qcow2.h"
 
-#include <cmocka.h> /* last: it has a macro fail() */
+#include <cmocka.h> /* after fail.h: it has a macro fail() */
 
-#define KIB 1024ULL
-#define MIB (KIB << 10)
-#define GIB (MIB << 10)
-#define TIB (GIB << 10)
+#include "disks.h"
 
 static const enum compression compressions[] = {COMPRESSION_ZLIB, COMPRESSION_ZSTD};
 
-struct place {
-    char dir[32];
-    char *raw, *path;
-};
+static const unsigned all_formats =
+    FORMAT_RAW | FORMAT_QCOW2 | FORMAT_VHD | FORMAT_GCP | FORMAT_VMDK;
 
-/* A relative path with a colon is what qemu-img would take for a protocol. */
-static int set_up(void **state)
-{
-    struct place *place = xcalloc(1, sizeof(*place));
-
-    strcpy(place->dir, "kiln:export-XXXXXX");
-    assert_non_null(mkdtemp(place->dir));
-    place->raw = file_join(place->dir, "disk.raw");
-    place->path = file_join(place->dir, "disk.qcow2");
-    *state = place;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct place *place = *state;
-    struct error err = {0};
-
-    assert_int_equal(file_remove_tree(place->dir, &err), 0);
-    free(place->raw);
-    free(place->path);
-    free(place);
-    return 0;
-}
-
-static void must(int result, const struct error *err)
-{
-    if (result < 0) {
-        print_error("%s\n", err->message);
-        assert_true(false);
-    }
-}
-
-/* --- disks --------------------------------------------------------------------------------- */
-
-/* What a run of data consists of. */
-enum content { ZERO, TEXT, RANDOM, ONES, MIXED };
-
-struct run {
-    uint64_t offset, size;
-    enum content content;
-};
-
-/* TEXT has matches near and far (up to 40000 bytes), so that an encoder is tempted. */
-static void put_content(unsigned char *data, size_t size, enum content content, uint64_t seed)
-{
-    static const char *const words[] = {"disk ", "layer ", "cluster ", "tree\n", "a", "0123456"};
-    uint64_t random = seed * 2654435761U + 88172645463325252U;
-
-    for (size_t i = 0; i < size;) {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        if (content == TEXT || (content == MIXED && i / 50000 % 2 == 0)) {
-            const char *word = words[random % COUNT(words)];
-
-            if (random >> 32 & 1 && i > 40000) {
-                size_t far = 1 + (random >> 40) % 40000, length = 3 + (random >> 20) % 60;
-
-                for (; length > 0 && i < size; length--, i++) {
-                    data[i] = data[i - far];
-                }
-            }
-            for (; *word != '\0' && i < size; word++) {
-                data[i++] = (unsigned char)*word;
-            }
-        } else {
-            data[i++] = content == ZERO   ? 0
-                        : content == ONES ? 0xff
-                                          : (unsigned char)(random >> 24);
-        }
-    }
-}
-
-static void make_disk(const struct place *place, uint64_t size, const struct run *runs,
-                      size_t count)
-{
-    int fd = open(place->raw, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    struct error err = {0};
-
-    assert_true(fd >= 0);
-    assert_int_equal(ftruncate(fd, (off_t)size), 0);
-    for (size_t i = 0; i < count; i++) {
-        unsigned char *data = xmalloc(runs[i].size);
-
-        put_content(data, runs[i].size, runs[i].content, i + 1);
-        must(file_pwrite(fd, data, runs[i].size, runs[i].offset, place->raw, &err), &err);
-        free(data);
-    }
-    assert_int_equal(close(fd), 0);
-}
-
-#define MAKE_DISK(place, size, ...)                                                                \
-    make_disk(place, size, (const struct run[]){__VA_ARGS__},                                      \
-              sizeof((const struct run[]){__VA_ARGS__}) / sizeof(struct run))
-
-/* A little of everything, over three L2 tables. */
-static void make_mixed_disk(const struct place *place)
-{
-    MAKE_DISK(place, 2 * GIB, {0, 300000, MIXED}, {MIB, 5 * MIB, TEXT}, {8 * MIB, MIB, MIXED},
-              {16 * MIB, 200 * KIB, ZERO}, {20 * MIB + 4096, 4096, TEXT}, {500 * MIB, MIB, RANDOM},
-              {511 * MIB, 2 * MIB, MIXED}, {2 * GIB - 4096, 4096, ONES});
-}
-
-/* --- writing and judging ---------------------------------------------------------------------- */
-
-static uint64_t write_qcow2(const struct place *place, const char *path,
-                            enum compression compression, unsigned threads)
-{
-    struct profile profile = {.qcow2_compression = compression};
-    struct export_job job = {
-        .profile = &profile, .raw = place->raw, .path = path, .threads = threads};
-    struct error err = {0};
-    struct stat st;
-
-    must(export_qcow2(&job, &err), &err);
-    assert_int_equal(stat(path, &st), 0);
-    return (uint64_t)st.st_size;
-}
-
-static void must_run(const char *const *argv, struct buf *output)
-{
-    struct error err = {0};
-
-    must(proc_run(&(struct proc){.argv = argv, .output = output}, &err), &err);
-}
+/* --- judging ------------------------------------------------------------------------------- */
 
 /* No error, no leak (which is a status other than 0, too), nothing behind the end. */
 static void judge_structure(const char *path)
@@ -166,29 +28,26 @@ static void judge_structure(const char *path)
     SCOPED_FREE char *target = xprintf("file:%s", path);
     SCOPED(buf_done) struct buf said = {0};
     SCOPED_FREE char *end = NULL;
-    struct stat st;
 
     must_run((const char *const[]){"qemu-img", "check", "-f", "qcow2", target, NULL}, &said);
-    assert_int_equal(stat(path, &st), 0);
-    end = xprintf("Image end offset: %llu\n", (unsigned long long)st.st_size);
+    end = xprintf("Image end offset: %llu\n", (unsigned long long)size_of_file(path));
     assert_non_null(strstr(said.data, "No errors were found"));
     assert_non_null(strstr(said.data, end));
 }
 
-static void judge(const struct place *place, const char *path, enum compression compression)
+static void judge(const struct place *place, enum compression compression)
 {
     SCOPED_FREE char *source = xprintf("file:%s", place->raw);
-    SCOPED_FREE char *target = xprintf("file:%s", path), *size = NULL;
+    SCOPED_FREE char *target = xprintf("file:%s", place->qcow2), *size = NULL;
     SCOPED(buf_done) struct buf info = {0};
-    struct stat st;
 
-    judge_structure(path);
+    judge_structure(place->qcow2);
     must_run((const char *const[]){"qemu-img", "compare", "-f", "raw", "-F", "qcow2", source,
                                    target, NULL},
              NULL);
     must_run((const char *const[]){"qemu-img", "info", "-f", "qcow2", target, NULL}, &info);
-    assert_int_equal(stat(place->raw, &st), 0);
-    size = xprintf("(%llu bytes)", ((unsigned long long)st.st_size + 511) / 512 * 512);
+    size =
+        xprintf("(%llu bytes)", ((unsigned long long)size_of_file(place->raw) + 511) / 512 * 512);
     assert_non_null(strstr(info.data, size));
     assert_non_null(strstr(info.data, "compat: 1.1"));
     assert_non_null(strstr(info.data, "refcount bits: 16"));
@@ -203,10 +62,9 @@ static void judge(const struct place *place, const char *path, enum compression 
 static void judge_both(const struct place *place, uint64_t most)
 {
     for (size_t i = 0; i < COUNT(compressions); i++) {
-        uint64_t size = write_qcow2(place, place->path, compressions[i], 2);
-
-        judge(place, place->path, compressions[i]);
-        assert_in_range(size, 1, most);
+        write_formats(place, FORMAT_QCOW2, compressions[i], 2);
+        judge(place, compressions[i]);
+        assert_in_range(size_of_file(place->qcow2), 1, most);
     }
 }
 
@@ -222,14 +80,17 @@ static void every_format_has_a_row_of_its_own(void **state)
 
     (void)state;
     for (const struct export_format *row = export_formats; row->name != NULL; row++) {
-        SCOPED_FREE char *file = xprintf("disk.%s", row->name);
+        SCOPED_FREE char *file = xprintf("disk.%s", row->bit == FORMAT_GCP ? "tar.gz" : row->name);
 
         assert_string_equal(row->file, file);
+        assert_ptr_equal(export_find(file), row);
         assert_int_equal(bits & row->bit, 0);
-        assert_true((row->write == NULL) == (row->bit == FORMAT_RAW));
+        assert_int_equal((row->stream != NULL) + (row->write != NULL), row->bit != FORMAT_RAW);
+        assert_true(row->is_disk || row->maker != NULL);
         bits |= row->bit;
     }
-    assert_int_equal(bits, FORMAT_RAW | FORMAT_QCOW2);
+    assert_int_equal(bits, all_formats);
+    assert_null(export_find("disk"));
 }
 
 static void a_disk_of_no_bytes(void **state)
@@ -307,29 +168,22 @@ static void a_sparse_tebibyte(void **state)
 
 /* --- the same bytes ------------------------------------------------------------------------- */
 
-static void expect_same(const char *first, const char *second)
-{
-    SCOPED(buf_done) struct buf a = {0}, b = {0};
-    struct error err = {0};
-
-    must(file_read(first, 64 * MIB, &a, &err), &err);
-    must(file_read(second, 64 * MIB, &b, &err), &err);
-    assert_int_equal(a.size, b.size);
-    assert_memory_equal(a.data, b.data, a.size);
-}
+static const char *const files[] = {"disk.qcow2", "disk.tar.gz", "disk.vhd", "disk.vmdk"};
 
 static void threads_change_no_byte(void **state)
 {
-    static const unsigned threads[] = {2, 3, 16, 0, 1};
+    static const unsigned threads[] = {2, 3, 5, 16, 0, 1};
     const struct place *place = *state;
-    SCOPED_FREE char *other = file_join(place->dir, "other.qcow2");
 
     make_mixed_disk(place);
     for (size_t i = 0; i < COUNT(compressions); i++) {
-        (void)write_qcow2(place, place->path, compressions[i], 1);
+        write_formats(place, FORMAT_QCOW2 | FORMAT_GCP, compressions[i], 1);
+        set_aside(place, "disk.qcow2");
+        set_aside(place, "disk.tar.gz");
         for (size_t n = 0; n < COUNT(threads); n++) {
-            (void)write_qcow2(place, other, compressions[i], threads[n]);
-            expect_same(place->path, other);
+            write_formats(place, FORMAT_QCOW2 | FORMAT_GCP, compressions[i], threads[n]);
+            expect_as_before(place, "disk.qcow2");
+            expect_as_before(place, "disk.tar.gz");
         }
     }
 }
@@ -338,14 +192,59 @@ static void threads_change_no_byte(void **state)
 static void holes_change_no_byte(void **state)
 {
     const struct place *place = *state;
-    SCOPED_FREE char *other = file_join(place->dir, "other.qcow2");
 
     MAKE_DISK(place, 4 * MIB, {65536 * 3 + 4096, 4096, TEXT}, {2 * MIB + 512, 100000, MIXED});
-    (void)write_qcow2(place, place->path, COMPRESSION_ZLIB, 2);
+    write_formats(place, all_formats, COMPRESSION_ZLIB, 2);
+    for (size_t f = 0; f < COUNT(files); f++) {
+        set_aside(place, files[f]);
+    }
     MAKE_DISK(place, 4 * MIB, {65536 * 3 + 4096, 4096, TEXT}, {2 * MIB + 512, 100000, MIXED},
               {0, 65536 * 3 + 4096, ZERO}, {65536 * 4, 65536 * 2, ZERO}, {3 * MIB, MIB, ZERO});
-    (void)write_qcow2(place, other, COMPRESSION_ZLIB, 2);
-    expect_same(place->path, other);
+    write_formats(place, all_formats, COMPRESSION_ZLIB, 2);
+    for (size_t f = 0; f < COUNT(files); f++) {
+        expect_as_before(place, files[f]);
+    }
+}
+
+/* Each is the same alone, and beside the others. */
+static void other_formats_change_no_byte(void **state)
+{
+    const struct place *place = *state;
+
+    MAKE_DISK(place, 64 * MIB, {4096, 100000, TEXT}, {3 * MIB, MIB, MIXED},
+              {64 * MIB - 512, 512, ONES});
+    for (size_t i = 0; i < COUNT(compressions); i++) {
+        write_formats(place, all_formats, compressions[i], 2);
+        for (size_t f = 0; f < COUNT(files); f++) {
+            set_aside(place, files[f]);
+            write_formats(place, export_find(files[f])->bit, compressions[i], 2);
+            expect_as_before(place, files[f]);
+        }
+    }
+}
+
+static void only_what_is_asked_for_is_written(void **state)
+{
+    const struct place *place = *state;
+    struct profile profile = {.formats = FORMAT_RAW};
+
+    MAKE_DISK(place, 4 * MIB, {0, MIB, TEXT});
+    assert_null(export_list(&profile));
+    for (unsigned formats = FORMAT_RAW; formats <= all_formats; formats += FORMAT_GCP) {
+        SCOPED_FREE char *list = NULL;
+
+        profile.formats = formats;
+        write_formats(place, formats, COMPRESSION_ZLIB, 2);
+        list = export_list(&profile);
+        for (size_t f = 0; f < COUNT(files); f++) {
+            SCOPED_FREE char *path = file_of(place, files[f]);
+            bool there = file_exists(path);
+
+            assert_int_equal(there, (formats & export_find(files[f])->bit) != 0);
+            assert_int_equal(there, list != NULL && strstr(list, files[f]) != NULL);
+            assert_true(!there || unlink(path) == 0);
+        }
+    }
 }
 
 /* --- reading it ourselves ------------------------------------------------------------------- */
@@ -397,8 +296,8 @@ static void zlib_looks_back_4_kib_at_most(void **state)
     uint64_t l2;
 
     MAKE_DISK(place, 2 * MIB, {0, 2 * MIB, TEXT});
-    (void)write_qcow2(place, place->path, COMPRESSION_ZLIB, 2);
-    must(file_read(place->path, 64 * MIB, &file, &err), &err);
+    write_formats(place, FORMAT_QCOW2, COMPRESSION_ZLIB, 2);
+    must(file_read(place->qcow2, 64 * MIB, &file, &err), &err);
     l2 = read_be64(&file, read_be64(&file, 40)) & 0x00fffffffffffe00;
     for (size_t i = 0; i < 32; i++) {
         uint64_t entry = read_be64(&file, l2 + i * 8), at = entry & ((1ULL << 54) - 1);
@@ -424,8 +323,8 @@ static void headers_say_what_they_must(void **state)
         SCOPED(buf_done) struct buf file = {0};
         struct error err = {0};
 
-        (void)write_qcow2(place, place->path, compressions[i], 1);
-        must(file_read(place->path, 64 * MIB, &file, &err), &err);
+        write_formats(place, FORMAT_QCOW2, compressions[i], 1);
+        must(file_read(place->qcow2, 64 * MIB, &file, &err), &err);
         assert_memory_equal(file.data, "QFI\xfb\0\0\0\3", 8);
         assert_int_equal(read_be64(&file, 72), zstd ? 8 : 0);    /* incompatible features */
         assert_int_equal(read_be64(&file, 80), 0);               /* compatible */
@@ -450,14 +349,14 @@ static void reference_counts_of_large_files(void **state)
     const struct place *place = *state;
 
     for (size_t i = 0; i < COUNT(clusters); i++) {
-        int fd = open(place->path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+        int fd = open(place->qcow2, O_RDWR | O_CREAT | O_TRUNC, 0600);
         char *cluster = xcalloc(1, QCOW2_CLUSTER);
         struct qcow2 image;
         struct error err = {0};
 
         assert_true(fd >= 0);
         memset(cluster, 'x', QCOW2_CLUSTER);
-        must(qcow2_begin(&image, fd, place->path, TIB, COMPRESSION_ZLIB, &err), &err);
+        must(qcow2_begin(&image, fd, place->qcow2, TIB, COMPRESSION_ZLIB, &err), &err);
         must(qcow2_put(&image, 3, cluster, QCOW2_CLUSTER, &err), &err);
         grow(&image.refcounts, clusters[i], &image.refcount_space, sizeof(*image.refcounts));
         memset(image.refcounts + image.next_cluster, 0,
@@ -467,7 +366,7 @@ static void reference_counts_of_large_files(void **state)
         must(qcow2_end(&image, &err), &err);
         qcow2_done(&image);
         assert_int_equal(close(fd), 0);
-        judge_structure(place->path);
+        judge_structure(place->qcow2);
         free(cluster);
     }
 }
@@ -486,90 +385,92 @@ static void disks_beyond_the_limit_are_refused(void **state)
     assert_string_equal(err.message, "write 'big.qcow2': a disk of more than 64 TiB");
 }
 
-/* --- what may go wrong --------------------------------------------------------------------------
- */
+/* --- what may go wrong ----------------------------------------------------------------------- */
 
 static void the_maker_names_the_library(void **state)
 {
     const struct profile zlib = {.qcow2_compression = COMPRESSION_ZLIB};
     const struct profile zstd = {.qcow2_compression = COMPRESSION_ZSTD};
-    SCOPED_FREE char *first = export_qcow2_maker(&zlib), *second = export_qcow2_maker(&zstd);
+    SCOPED_FREE char *first = NULL, *second = NULL, *third = NULL, *fourth = NULL;
     SCOPED_FREE char *expected = xprintf("zlib %s, level ", zlibVersion());
+    struct error err = {0};
 
     (void)state;
+    must(export_qcow2_maker(&zlib, &first, &err), &err);
+    must(export_qcow2_maker(&zstd, &second, &err), &err);
+    must(export_gcp_maker(&zstd, &third, &err), &err);
+    must(export_vmdk_maker(&zstd, &fourth, &err), &err);
     assert_int_equal(strncmp(first, expected, strlen(expected)), 0);
     assert_int_equal(strncmp(second, "zstd 1.", 7), 0);
+    assert_string_equal(third, first);
+    assert_int_equal(strncmp(fourth, "qemu-img version ", 17), 0);
+    assert_null(strchr(fourth, '\n'));
 }
 
 struct seen {
     const struct place *place;
     uint64_t last;
     size_t count;
+    const char *file;
     off_t cut; /* truncate the disk to that at the first call; 0: do not */
 };
 
-static void note_progress(void *data, uint64_t done_bytes)
+static void note_progress(void *data, const char *file, uint64_t done_bytes)
 {
     struct seen *seen = data;
 
-    assert_in_range(done_bytes, seen->last + 1, UINT64_MAX);
+    assert_in_range(done_bytes, seen->last + (file == NULL ? 1 : 0), UINT64_MAX);
     seen->last = done_bytes;
+    seen->file = file;
     if (seen->count++ == 0 && seen->cut != 0) {
         assert_int_equal(truncate(seen->place->raw, seen->cut), 0);
     }
 }
 
-static void fails_with(const char *raw, const char *path, const char *message)
+static void fails_with(const struct place *place, const char *raw, const char *directory,
+                       const struct export_format *format, const char *message)
 {
-    const struct profile profile = {0};
-    struct export_job job = {.profile = &profile, .raw = raw, .path = path};
+    const struct place other = {.raw = (char *)raw};
+    const struct profile profile = {.formats = format->bit};
+    struct export_job job = {.profile = &profile,
+                             .directory = directory != NULL ? directory : place->dir};
     struct error err = {0};
 
-    assert_int_equal(export_qcow2(&job, &err), -1);
+    assert_int_equal(export_with(&other, job, &err), -1);
     assert_string_equal(err.message, message);
 }
 
 static void progress_goes_up_to_the_data(void **state)
 {
     struct seen seen = {.place = *state};
-    const struct profile profile = {0};
-    struct export_job job = {.profile = &profile,
-                             .raw = seen.place->raw,
-                             .path = seen.place->path,
-                             .progress = note_progress,
-                             .data = &seen};
+    const struct profile profile = {.formats = all_formats};
+    struct export_job job = {.profile = &profile, .progress = note_progress, .data = &seen};
     struct error err = {0};
-    uint64_t bytes;
 
     MAKE_DISK(seen.place, GIB, {0, MIB, TEXT}, {100 * MIB, MIB, ZERO}, {GIB - 4096, 4096, TEXT});
-    must(export_data_bytes(seen.place->raw, &bytes, &err), &err);
-    assert_int_equal(bytes, 2 * MIB + 4096);
-    must(export_qcow2(&job, &err), &err);
-    assert_int_equal(seen.last, bytes);
-    assert_int_equal(seen.count, 33);
+    must(export_with(seen.place, job, &err), &err);
+    assert_int_equal(seen.last, MIB + CLUSTER);
+    assert_int_equal(seen.count, 17 + 2);
+    assert_string_equal(seen.file, "disk.vmdk");
 }
 
-/* The rest of a run that has been found, and the runs behind it. */
+/* What has been found, and what is behind it. */
 static void a_disk_that_shrinks_is_an_error(void **state)
 {
     static const struct {
         off_t cut;
         const char *said;
-    } cases[] = {{2 * MIB, "it ends too early"}, {100 * MIB, "its size has changed"}};
+    } cases[] = {{2 * MIB, "it ends too early"}, {300 * MIB, "its size has changed"}};
 
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct seen seen = {.place = *state, .cut = cases[i].cut};
-        const struct profile profile = {0};
-        struct export_job job = {.profile = &profile,
-                                 .raw = seen.place->raw,
-                                 .path = seen.place->path,
-                                 .threads = 2,
-                                 .progress = note_progress,
-                                 .data = &seen};
+        const struct profile profile = {.formats = FORMAT_QCOW2};
+        struct export_job job = {
+            .profile = &profile, .threads = 2, .progress = note_progress, .data = &seen};
         struct error err = {0};
 
         MAKE_DISK(seen.place, GIB, {0, 8 * MIB, TEXT}, {200 * MIB, MIB, TEXT});
-        assert_int_equal(export_qcow2(&job, &err), -1);
+        assert_int_equal(export_with(seen.place, job, &err), -1);
         assert_non_null(strstr(err.message, "disk.raw"));
         assert_non_null(strstr(err.message, cases[i].said));
     }
@@ -580,11 +481,59 @@ static void failures_name_the_file_and_the_cause(void **state)
     const struct place *place = *state;
 
     MAKE_DISK(place, 4 * MIB, {0, MIB, TEXT});
-    fails_with("none.raw", place->path, "open 'none.raw': No such file or directory");
-    fails_with("/dev/zero", place->path, "'/dev/zero' is not a regular file");
-    fails_with(place->raw, "/proc/kiln/disk.qcow2",
-               "create '/proc/kiln/disk.qcow2': No such file or directory");
-    fails_with(place->raw, "/dev/full", "write '/dev/full': No space left on device");
+    fails_with(place, "none.raw", NULL, &export_formats[1],
+               "open 'none.raw': No such file or directory");
+    fails_with(place, "/dev/zero", NULL, &export_formats[1], "'/dev/zero' is not a regular file");
+    for (size_t i = 0; i < 3; i++) {
+        const struct export_format *format = export_find(files[i]);
+        SCOPED_FREE char *path = file_of(place, format->file);
+        SCOPED_FREE char *message =
+            xprintf("create '/proc/kiln/%s': No such file or directory", format->file);
+
+        fails_with(place, place->raw, "/proc/kiln", format, message);
+        free(message);
+        message = xprintf("write '%s': No space left on device", path);
+        assert_int_equal(symlink("/dev/full", path), 0);
+        if (format->stream != NULL) {
+            fails_with(place, place->raw, NULL, format, message);
+        }
+    }
+}
+
+/* One of several: the others end, and it is the one that is told. */
+static void one_failure_fails_all(void **state)
+{
+    const struct place *place = *state;
+    const struct profile profile = {.formats = all_formats};
+    struct export_job job = {.profile = &profile};
+
+    MAKE_DISK(place, 64 * MIB, {0, 16 * MIB, TEXT});
+    for (size_t i = 0; i < COUNT(files); i++) {
+        SCOPED_FREE char *path = file_of(place, files[i]);
+        struct error err = {0};
+
+        (void)unlink(path);
+        assert_int_equal(mkdir(path, 0700), 0);
+        assert_int_equal(export_with(place, job, &err), -1);
+        assert_non_null(strstr(err.message, path));
+        assert_int_equal(rmdir(path), 0);
+    }
+}
+
+static void without_qemu_img_there_is_no_vmdk(void **state)
+{
+    const struct place *place = *state;
+    SCOPED_FREE char *path = xstrdup(getenv("PATH"));
+    const struct profile profile = {.formats = FORMAT_VMDK};
+    struct export_job job = {.profile = &profile};
+    struct error err = {0};
+
+    MAKE_DISK(place, 4 * MIB, {0, MIB, TEXT});
+    assert_int_equal(setenv("PATH", "/nonexistent", 1), 0);
+    assert_int_equal(export_with(place, job, &err), -1);
+    assert_int_equal(setenv("PATH", path, 1), 0);
+    assert_int_equal(err.kind, FAIL_MISSING);
+    assert_non_null(strstr(err.message, "qemu-img"));
 }
 
 int main(void)
@@ -605,6 +554,8 @@ int main(void)
         CASE(a_sparse_tebibyte),
         CASE(threads_change_no_byte),
         CASE(holes_change_no_byte),
+        CASE(other_formats_change_no_byte),
+        CASE(only_what_is_asked_for_is_written),
         CASE(zlib_looks_back_4_kib_at_most),
         CASE(headers_say_what_they_must),
         CASE(reference_counts_of_large_files),
@@ -613,6 +564,8 @@ int main(void)
         CASE(progress_goes_up_to_the_data),
         CASE(a_disk_that_shrinks_is_an_error),
         CASE(failures_name_the_file_and_the_cause),
+        CASE(one_failure_fails_all),
+        CASE(without_qemu_img_there_is_no_vmdk),
     };
 
     assert_int_equal(chdir("/tmp"), 0);

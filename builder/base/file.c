@@ -112,16 +112,24 @@ static char *create_partial(const char *path, int *ret_fd, struct error *err)
     }
 }
 
+int file_sync_directory(const char *path, struct error *err)
+{
+    SCOPED_FD int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0) {
+        return fail_os(err, "open directory '%s'", path);
+    }
+    /* Not every file system can, and then none of its names is safer for it. */
+    return fsync(fd) < 0 && errno != EINVAL ? fail_os(err, "write '%s' to the disk", path) : 0;
+}
+
 static int sync_directory_of(const char *path, struct error *err)
 {
     SCOPED_FREE char *dir = file_dir(path);
-    SCOPED_FD int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-    /* Not every file system can, and then none of its names is safer for it. */
-    if (fd < 0 || (fsync(fd) < 0 && errno != EINVAL)) {
-        return fail_os(err, "'%s' is written, but a power cut could undo that", path);
-    }
-    return 0;
+    return file_sync_directory(dir, err) < 0
+               ? fail_while(err, "'%s' is written, but a power cut could undo that", path)
+               : 0;
 }
 
 static int write_and_rename(const char *path, const char *partial, int fd, const void *data,

@@ -33,6 +33,9 @@ int file_write(const char *path, const void *data, size_t size, struct error *er
  */
 int file_replace(const char *path, const void *data, size_t size, struct error *err);
 
+/* Waits until the names in the directory PATH are on the disk. */
+int file_sync_directory(const char *path, struct error *err);
+
 /* Whole transfers at an offset, repeated over short counts; NAME is for the message. */
 int file_pwrite(int fd, const void *data, size_t size, uint64_t offset, const char *name,
                 struct error *err);

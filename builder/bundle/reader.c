@@ -164,27 +164,32 @@ static bool find_sum(const char *sums, const char *name, uint8_t ret[HASH_SIZE])
 }
 
 /* The manifest has the digests of all files, SHA256SUMS has the manifest's. */
-static int check_manifest(const struct reader *reader, struct error *err)
+static int check_manifest(struct reader *reader, struct error *err)
 {
     SCOPED_FREE char *path = file_join(reader->path, MANIFEST_NAME);
     SCOPED_FREE char *sums = file_join(reader->path, SUMS_NAME);
     SCOPED(buf_done) struct buf text = {0};
     SCOPED_FD int fd = -1;
-    uint8_t wanted[HASH_SIZE], found[HASH_SIZE];
-    uint64_t size;
+    uint8_t wanted[HASH_SIZE];
 
     if (file_read_regular(sums, SUMS_MAX, &text, err) < 0 ||
-        file_open_regular(path, &fd, &size, err) < 0 || file_hash(fd, path, found, err) < 0) {
+        file_open_regular(path, &fd, &reader->manifest_bytes, err) < 0 ||
+        file_hash(fd, path, reader->manifest_digest, err) < 0) {
         return -1;
     }
     if (!find_sum(text.data, MANIFEST_NAME, wanted)) {
         return fail(err, FAIL_ERROR, "'%s' says nothing about " MANIFEST_NAME, sums);
     }
-    if (memcmp(found, wanted, HASH_SIZE) != 0) {
-        mismatch(path, found, wanted, SUMS_NAME, err);
+    if (memcmp(reader->manifest_digest, wanted, HASH_SIZE) != 0) {
+        mismatch(path, reader->manifest_digest, wanted, SUMS_NAME, err);
         return fail_hint(err, "%s", rebuild);
     }
     return 0;
+}
+
+bool reader_has(const struct reader *reader, const char *name)
+{
+    return json_object_get(json_object_get(reader->manifest, "files"), name) != NULL;
 }
 
 /* What the manifest says about NAME: 1, or 0 when it has no such file. */
@@ -195,14 +200,17 @@ static int find_file(const struct reader *reader, const char *name, struct reade
     const json_t *size = json_object_get(file, "size");
     const char *digest = json_string_value(json_object_get(file, "sha256"));
 
-    if (file == NULL) {
+    if (strcmp(name, MANIFEST_NAME) == 0) {
+        ret->size_bytes = reader->manifest_bytes;
+        memcpy(ret->sha256, reader->manifest_digest, HASH_SIZE);
+    } else if (file == NULL) {
         return 0;
-    }
-    if (!json_is_integer(size) || json_integer_value(size) < 0 || digest == NULL ||
-        !hash_parse(digest, ret->sha256)) {
+    } else if (!json_is_integer(size) || json_integer_value(size) < 0 || digest == NULL ||
+               !hash_parse(digest, ret->sha256)) {
         return bad_manifest(reader, name, "has no size or no digest", err);
+    } else {
+        ret->size_bytes = (uint64_t)json_integer_value(size);
     }
-    ret->size_bytes = (uint64_t)json_integer_value(size);
     ret->path = file_join(reader->path, name);
     return 1;
 }

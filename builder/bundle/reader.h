@@ -18,7 +18,9 @@
 struct reader {
     char *path; /* of the directory */
     json_t *manifest;
-    char *name, *version; /* as strict as a profile's */
+    uint64_t manifest_bytes;
+    uint8_t manifest_digest[HASH_SIZE]; /* of the file, which SHA256SUMS agrees with */
+    char *name, *version;               /* as strict as a profile's */
     enum architecture architecture;
     unsigned firmware;   /* bits */
     uint64_t size_bytes; /* of the disk, whole GiB */
@@ -47,15 +49,21 @@ bool block_is_zero(const uint8_t digest[HASH_SIZE]);
 int reader_index(const char *path, uint64_t *ret_size_bytes, uint8_t (**ret_digests)[HASH_SIZE],
                  uint64_t *ret_count, struct error *err);
 
-/* A file of the bundle as the manifest has it. */
+/* A file of the bundle as the manifest has it, or the manifest itself. */
 struct reader_file {
     char *path; /* the caller frees it */
     uint64_t size_bytes;
     uint8_t sha256[HASH_SIZE];
 };
 
-/* NAME ("disk.qcow2") with its size compared; an error with a hint when the bundle lacks it. */
+/*
+ * NAME ("disk.qcow2") with its size compared; an error with a hint when the bundle lacks it. Not
+ * disk.raw, whose digests are those of its blocks.
+ */
 int reader_file(const struct reader *reader, const char *name, struct reader_file *ret,
                 struct error *err);
+
+/* True when the manifest has NAME. */
+bool reader_has(const struct reader *reader, const char *name);
 
 #endif

@@ -25,7 +25,7 @@ static const char *head_text(const struct journal *journal, const char *key)
 static int each_journal(struct session *session,
                         int (*visit)(struct session *session, struct journal *journal,
                                      struct error *err),
-                        size_t *ret_bad, struct error *err)
+                        size_t *ret_seen, size_t *ret_bad, struct error *err)
 {
     SCOPED_FREE char *dir = file_join(session->bundle->path, BUNDLE_JOURNALS);
     SCOPED(journal_paths_done) struct journal_paths paths = {0};
@@ -45,6 +45,7 @@ static int each_journal(struct session *session,
                    (session->options->targets == NULL ||
                     session_target(session, head_text(journal, "target")) != NULL)) {
             result = visit(session, journal, err);
+            (*ret_seen)++;
         }
     }
     return result;
@@ -118,11 +119,14 @@ static int show_status(struct session *session, struct journal *journal, struct 
 int publish_status(const struct publish_options *options, struct ui *ui, struct error *err)
 {
     SCOPED(session_freep) struct session *session = NULL;
-    size_t bad = 0;
+    size_t seen = 0, bad = 0;
 
     if (session_open(options, ui, &session, err) < 0 ||
-        each_journal(session, show_status, &bad, err) < 0) {
+        each_journal(session, show_status, &seen, &bad, err) < 0) {
         return -1;
+    }
+    if (seen + bad == 0) {
+        ui_note(ui, "nothing was published from this bundle");
     }
     return count_bad(bad, err);
 }
@@ -170,11 +174,11 @@ static void show_aborted(struct ui *ui, struct job *job)
 int publish_abort(const struct publish_options *options, struct ui *ui, struct error *err)
 {
     SCOPED(session_freep) struct session *session = NULL;
-    size_t bad = 0;
+    size_t seen = 0, bad = 0;
 
     secret_no_core();
     if (session_open(options, ui, &session, err) < 0 ||
-        each_journal(session, add_unfinished, &bad, err) < 0 || count_bad(bad, err) < 0) {
+        each_journal(session, add_unfinished, &seen, &bad, err) < 0 || count_bad(bad, err) < 0) {
         return -1;
     }
     if (session->job_count == 0) {

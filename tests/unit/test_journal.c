@@ -541,5 +541,5 @@ int main(void)
         cmocka_unit_test(journals_are_listed_by_name),
     };
 
-    return cmocka_run_group_tests(tests, enter_scratch, leave_scratch);
+    return cmocka_run_group_tests(tests, enter_fast_scratch, leave_scratch);
 }

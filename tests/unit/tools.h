@@ -29,6 +29,15 @@ static inline int enter_scratch(void **state)
     return 0;
 }
 
+/* Likewise for what waits for the disk again and again: in memory, where there is a place. */
+static inline int enter_fast_scratch(void **state)
+{
+    if (access("/dev/shm", W_OK) == 0 && setenv("TMPDIR", "/dev/shm", 1) < 0) {
+        return -1;
+    }
+    return enter_scratch(state);
+}
+
 /* Its tear-down. */
 static inline int leave_scratch(void **state)
 {

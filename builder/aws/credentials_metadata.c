@@ -61,9 +61,11 @@ static int ask_keys(const struct finder *finder, const char *url, const char *he
     if (code != NULL && strcmp(code, "Success") != 0) {
         return fail(err, FAIL_REMOTE, "%s says '%s' instead of giving keys", origin, code);
     }
-    return aws_keys_parse(reply.body.data, reply.body.size, "Token", ret, err) < 0
-               ? fail_while(err, "%s", origin)
-               : 0;
+    if (aws_keys_parse(reply.body.data, reply.body.size, "Token", ret, err) < 0) {
+        err->kind = FAIL_REMOTE;
+        return fail_while(err, "%s", origin);
+    }
+    return 0;
 }
 
 int source_token(const char *path, char **ret, struct error *err)

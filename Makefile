@@ -23,7 +23,7 @@ DEBIAN_PACKAGES := build-essential pkg-config perl \
     libcmocka-dev busybox-static qemu-system-x86 ovmf mtools dosfstools fdisk gdisk libarchive-tools cpio attr \
     acl strace file genimage xz-utils lz4 bzip2 zip bsdutils python3 clang clang-format clang-tidy umoci skopeo \
     uidmap uuid-runtime procps man-db time git openssh-client faketime python3-yaml busybox-static rpm \
-    python3-botocore curl openssl \
+    python3-botocore curl jq openssl \
     $(if $(wildcard /boot/vmlinuz-*),,linux-image-cloud-$(HOST_ARCH))
 
 COMMON_CFLAGS = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \

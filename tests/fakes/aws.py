@@ -20,6 +20,7 @@ Under /_fake/, without signature:
     POST settings {"snapshot_polls", "image_polls", "copy_polls"}
                                    how many descriptions show it pending
     POST cancel {"snapshot"}
+    POST forget                    no snapshots and images any more
     POST reassemble {"snapshot", "file"}   writes the volume, ancestors included, to a sparse file
     PUT  sink                      takes a body as PutSnapshotBlock does, without looking into it
 """
@@ -128,32 +129,42 @@ class Fake:
 
     def answer(self, connection, request):
         call = self.begin(request)
-        call.fault = self.faults.take(call.operation, call.where) if call.operation != "-" else None
-        kind = call.fault.kind if call.fault else None
         try:
-            if kind in ("drop", "stall"):
-                self.break_off(connection, call)
+            self.meet_fault(connection, call)
             digest = self.read_body(connection, call)
-            if call.fault is None and call.operation != "-" and call.service != "ebs":
-                # Of these only the body says which operation it is.
-                call.fault = self.faults.take(call.operation, call.where)
-                kind = call.fault.kind if call.fault else None
-                if kind in ("drop", "stall"):
-                    self.break_off(connection, call)
+            if call.service != "ebs":  # only the body says which operation it is
+                self.meet_fault(connection, call)
             status, headers, body = self.perform(call, digest)
-            if kind == "delay":
-                time.sleep(call.fault.get("seconds", 1))
-            if kind == "kill":
-                call.fault.kill()
-            if kind in ("lose-reply", "kill"):
-                raise wire.Closed
+            self.spoil_reply(call)
         except (wire.Closed, OSError):
             self.log(call)
             raise
         call.status = status
         self.log(call)
-        connection.reply(status, headers, body,
-                         call.fault.get("bytes", 20) if kind == "cut-reply" else None)
+        connection.reply(status, headers, body, call.fault.get("bytes", 20)
+                         if call.fault and call.fault.kind == "cut-reply" else None)
+        if call.fault and call.fault.is_kill("later"):
+            time.sleep(call.fault.get("seconds", 0))
+            call.fault.kill()
+
+    def meet_fault(self, connection, call):
+        """Takes the fault that is for this request, and lets those happen that need its body."""
+        if call.operation == "-":
+            return
+        call.fault = fault = self.faults.take(call.operation, call.where)
+        if fault and (fault.kind in ("drop", "stall") or fault.is_kill("body")):
+            self.break_off(connection, call)
+
+    @staticmethod
+    def spoil_reply(call):
+        fault = call.fault
+        if fault and fault.kind == "delay":
+            time.sleep(fault.get("seconds", 1))
+        if fault and fault.is_kill("after"):
+            fault.kill()
+            raise wire.Closed
+        if fault and fault.kind == "lose-reply":
+            raise wire.Closed
 
     def begin(self, request):
         """Which service and, as far as the head says, operation."""
@@ -181,6 +192,8 @@ class Fake:
             part = view[:min(left, len(view))]
             connection.read_into(call.request, part)
             left -= len(part)
+        if call.fault.kind == "kill":
+            call.fault.kill()
         if call.fault.kind == "stall":
             time.sleep(call.fault.get("seconds", 3600))
         connection.reset()
@@ -247,7 +260,7 @@ class Fake:
             self.snapshots.cancel(parameters.get("SnapshotId"))
         if fault and fault.kind == "stale":
             before = fault.moment
-        if fault and fault.kind == "kill" and fault.get("when") == "before":
+        if fault and fault.is_kill("before"):
             fault.kill()
             raise wire.Closed
         return self.act(call, parameters, digest, before)
@@ -399,6 +412,9 @@ class Fake:
             self.images.copy_polls = order.get("copy_polls", self.images.copy_polls)
         elif what == "cancel":
             self.snapshots.cancel(order["snapshot"])
+        elif what == "forget":
+            self.images.forget()
+            self.snapshots.forget()
         elif what == "reassemble":
             self.snapshots.reassemble(order["snapshot"], order["file"])
         else:

@@ -217,12 +217,32 @@ class Snapshots:
             if id_ in self.all and self.all[id_].state == "pending":
                 self.all[id_].state, self.all[id_].message = "error", "cancelled by the test"
 
-    def reassemble(self, id_, path):
-        """The volume of a snapshot, its ancestors' blocks included, as a sparse file."""
-        snapshot = self.all[id_]
+    def forget(self):
+        with self.lock:
+            for snapshot in self.all.values():
+                os.close(snapshot.file)
+                os.unlink(os.path.join(self.directory, snapshot.id + ".blocks"))
+            self.all, self.tokens = {}, {}
+
+    @staticmethod
+    def source(snapshot):
+        """Which layer has a block: {index: snapshot}."""
         source = {}
         for layer in snapshot.layers():
             source.update(dict.fromkeys(layer.digests, layer))
+        return source
+
+    def disk_digest(self, snapshot):
+        """The volume's, as kiln has it: SHA-256 over those of all blocks."""
+        digests = [ZERO] * snapshot.blocks()
+        for index, layer in self.source(snapshot).items():
+            digests[index] = layer.digests[index]
+        return hashlib.sha256(b"".join(digests)).hexdigest()
+
+    def reassemble(self, id_, path):
+        """The volume of a snapshot, its ancestors' blocks included, as a sparse file."""
+        snapshot = self.all[id_]
+        source = self.source(snapshot)
         with open(path, "wb") as out:
             out.truncate(snapshot.size << 30)
             for index, layer in source.items():
@@ -244,7 +264,7 @@ class Snapshots:
                 "tags": one.tags, "parent": one.parent.id if one.parent else None,
                 "blocks": len(one.digests), "puts": one.puts, "timeout": one.timeout,
                 "zeros": sum(digest == ZERO for digest in one.digests.values()),
-                "checksum": one.checksum, "users": sorted(one.users), "public": one.public}
+                "checksum": one.checksum, "disk_digest": self.disk_digest(one), "users": sorted(one.users), "public": one.public}
 
 
 def tag_map(tags):

@@ -477,6 +477,10 @@ class Images:
 
     # --- for tests -----------------------------------------------------------------------------
 
+    def forget(self):
+        with self.lock:
+            self.all, self.tokens = {}, {}
+
     def show(self):
         with self.lock:
             return [{"id": image.id, "account": image.account, "region": image.region,

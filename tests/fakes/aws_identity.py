@@ -156,13 +156,14 @@ class Identities:
     # --- STS -----------------------------------------------------------------------------------
 
     def session(self, role_arn, name, seconds):
+        """Keys of a role. PLANTED is what tests look for where no secret may be."""
         account, role = role_arn.split(":")[4], role_arn.rpartition("/")[2]
         role_id = "AROA" + hashlib.sha256(role_arn.encode()).hexdigest()[:16].upper()
         key = Key("ASIA" + "".join(secrets.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
                                    for _ in range(16)),
-                  secrets.token_hex(20), account,
+                  "PLANTED/" + secrets.token_hex(16), account,
                   f"arn:aws:sts::{account}:assumed-role/{role}/{name}",
-                  "IQoJb3Jp/+" + secrets.token_hex(150) + "==", self.clock.now() + seconds,
+                  "IQoJb3JpPLANTED/+" + secrets.token_hex(150) + "==", self.clock.now() + seconds,
                   self.roles[role_arn].get("deny", ()))
         with self.lock:
             self.keys[key.id] = key

@@ -15,7 +15,9 @@ KINDS = {
     "expire": "the keys of this request are no longer good, from now on",
     "cancel": "the snapshot of this request goes to 'error' first",
     "stale": "answers as if what was made since this fault was set were not there yet",
-    "kill": "kills the process whose number is in 'file', 'when' before or after it was done",
+    "kill": "kills the process whose number is in 'file' and does not answer; 'when' is 'body' "
+            "(after 'bytes' of it), 'before' or 'after' it is done, or 'later': 'seconds' after "
+            "the answer",
 }
 FIELDS = {"operation", "account", "region", "kind", "count", "after", "probability", "bytes",
           "seconds", "status", "code", "message", "reason", "headers", "file", "when"}
@@ -52,6 +54,9 @@ class Fault:
         if self.left is not None:
             self.left -= 1
         return True
+
+    def is_kill(self, when):
+        return self.kind == "kill" and self.order["when"] == when
 
     def kill(self):
         with open(self.order["file"], encoding="ascii") as file:

@@ -114,3 +114,44 @@ aws_count()
 {
     tail -n +$((${AWS_MARK-0} + 1)) aws/journal | jq -c "select($1)" | wc -l
 }
+
+# aws_expect_published BUNDLE: exactly one image of it in eu-west-1, available and of a completed
+# snapshot with the disk's bytes.
+aws_expect_published()
+{
+    local digest version
+
+    version=$(jq -r .version "$1/manifest.json")
+    digest=$(jq -r '.disk.digest' "$1/manifest.json")
+    aws_fake state >state.json
+    jq -e --arg name "web-$version" --arg digest "${digest#sha256:}" '
+        [.images[] | select(.region == "eu-west-1" and .name == $name)] as $images |
+        .snapshots as $snapshots | ($images | length) == 1 and $images[0].state == "available" and
+        ($snapshots[] | select(.id == $images[0].snapshots[0]) |
+            .state == "completed" and .disk_digest == $digest)' state.json >/dev/null || {
+        jq . state.json
+        fail "not published: $1"
+    }
+}
+
+# aws_expect_alone BUNDLE: and there is no other image or snapshot in all of the account.
+aws_expect_alone()
+{
+    aws_expect_published "$1"
+    jq -e '(.images | length) == 1 and (.snapshots | length) == 1' state.json >/dev/null || {
+        jq . state.json
+        fail "more than the image and its snapshot is there"
+    }
+}
+
+# aws_expect_unchanged BUNDLE: publishing again finds it; nothing but questions is sent.
+aws_expect_unchanged()
+{
+    aws_mark
+    expect_status 0 "$KILN" publish "$1" --json
+    expect_text stdout '"unchanged"'
+    [ "$(aws_count '.operation | test("^(Describe|GetCaller|AssumeRole)") | not')" -eq 0 ] || {
+        tail -n +$((AWS_MARK + 1)) aws/journal
+        fail "a second publish of $1 changes something"
+    }
+}

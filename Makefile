@@ -14,7 +14,8 @@ PACKAGES := libguestfs libarchive yaml-0.1 zlib libzstd jansson libcrypto ext2fs
 HOST_ARCH := $(shell dpkg --print-architecture 2>/dev/null)
 
 # Everything kiln, its tests and its base layer need from Debian 12, in one list. A kernel for the
-# appliance is added where the machine has none (a container).
+# appliance is added where the machine has none (a container). OpenStack's two are the libraries
+# alone, without the packages that would set up and start services.
 DEBIAN_PACKAGES := build-essential pkg-config perl \
     libguestfs-dev libguestfs-tools libguestfs-xfs btrfs-progs xfsprogs libarchive-dev libyaml-dev \
     zlib1g-dev libzstd-dev libjansson-dev libssl-dev libext2fs-dev comerr-dev libseccomp-dev libcurl4-openssl-dev \
@@ -23,7 +24,7 @@ DEBIAN_PACKAGES := build-essential pkg-config perl \
     libcmocka-dev busybox-static qemu-system-x86 ovmf mtools dosfstools fdisk gdisk libarchive-tools cpio attr \
     acl strace file genimage xz-utils lz4 bzip2 zip bsdutils python3 clang clang-format clang-tidy umoci skopeo \
     uidmap uuid-runtime procps man-db time git openssh-client faketime python3-yaml busybox-static rpm \
-    python3-botocore curl jq openssl \
+    python3-keystone python3-glance uwsgi-core uwsgi-plugin-python3 python3-botocore curl jq openssl \
     $(if $(wildcard /boot/vmlinuz-*),,linux-image-cloud-$(HOST_ARCH))
 
 COMMON_CFLAGS = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \

@@ -61,12 +61,20 @@ struct level {
     struct node *entry; /* of a map: has its key and waits for its value */
 };
 
+struct anchor {
+    char *name;
+    const struct node *node;
+};
+
 struct builder {
     struct yaml_tree *yaml;
     const char *file;
     const char *text;
     size_t size;
     struct problems *problems;
+    bool foreign; /* see yaml_tree_read_foreign */
+    struct anchor *anchors;
+    size_t anchor_count, anchor_space;
     struct level levels[YAML_DEPTH_MAX];
     size_t depth;
     size_t skip;       /* levels of a key that is no word, whose content nobody needs */
@@ -207,7 +215,8 @@ static void take_key(struct builder *b, const yaml_event_t *event)
     entry->key_size = event->data.scalar.length;
     entry->key = xmalloc(entry->key_size + 1);
     memcpy(entry->key, event->data.scalar.value, entry->key_size + 1);
-    if (event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE && strcmp(entry->key, "<<") == 0) {
+    if (!b->foreign && event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
+        strcmp(entry->key, "<<") == 0) {
         problem_add(b->problems, entry->key_mark, "merge keys are not supported");
         entry->bad = true;
     }
@@ -233,38 +242,182 @@ static const char *quote_tag(char out[QUOTE_MAX], const char *tag)
     return quote(out, text, strlen(text));
 }
 
+static const char *anchor_of(const yaml_event_t *event)
+{
+    const yaml_char_t *anchor =
+        event->type == YAML_ALIAS_EVENT            ? event->data.alias.anchor
+        : event->type == YAML_SCALAR_EVENT         ? event->data.scalar.anchor
+        : event->type == YAML_SEQUENCE_START_EVENT ? event->data.sequence_start.anchor
+        : event->type == YAML_MAPPING_START_EVENT  ? event->data.mapping_start.anchor
+                                                   : NULL;
+
+    return (const char *)anchor;
+}
+
+static const char *tag_of(const yaml_event_t *event)
+{
+    const yaml_char_t *tag =
+        event->type == YAML_SCALAR_EVENT           ? event->data.scalar.tag
+        : event->type == YAML_SEQUENCE_START_EVENT ? event->data.sequence_start.tag
+        : event->type == YAML_MAPPING_START_EVENT  ? event->data.mapping_start.tag
+                                                   : NULL;
+
+    return (const char *)tag;
+}
+
 /* Refuses what would give a value another meaning than what is written there. */
 static bool check_properties(struct builder *b, const yaml_event_t *event)
 {
     struct mark mark = mark_of(b, event->start_mark);
-    const yaml_char_t *anchor = NULL, *tag = NULL;
+    const char *anchor = anchor_of(event), *tag = tag_of(event);
+    /* "!!str" and its like only say what a value is: all are text here. */
+    bool bad_tag = tag != NULL && !(b->foreign && text_starts(tag, "tag:yaml.org,2002:"));
 
-    if (event->type == YAML_ALIAS_EVENT) {
-        const char *name = (const char *)event->data.alias.anchor;
-
+    if (event->type == YAML_ALIAS_EVENT && !b->foreign) {
         problem_add(b->problems, mark, "alias %s: aliases are not supported (write the value out)",
-                    QUOTE(name, strlen(name)));
+                    QUOTE(anchor, strlen(anchor)));
         return false;
     }
-    if (event->type == YAML_SCALAR_EVENT) {
-        anchor = event->data.scalar.anchor;
-        tag = event->data.scalar.tag;
-    } else if (event->type == YAML_SEQUENCE_START_EVENT) {
-        anchor = event->data.sequence_start.anchor;
-        tag = event->data.sequence_start.tag;
-    } else if (event->type == YAML_MAPPING_START_EVENT) {
-        anchor = event->data.mapping_start.anchor;
-        tag = event->data.mapping_start.tag;
-    }
-    if (anchor != NULL) {
+    if (anchor != NULL && !b->foreign) {
         problem_add(b->problems, mark, "anchor %s: anchors are not supported",
-                    QUOTE((const char *)anchor, strlen((const char *)anchor)));
+                    QUOTE(anchor, strlen(anchor)));
     }
-    if (tag != NULL) {
+    if (bad_tag && b->foreign) {
+        problem_add(b->problems, mark, "this tag is not supported (quote a text that begins so)");
+    } else if (bad_tag) {
         problem_add(b->problems, mark, "tag %s: tags are not supported",
-                    quote_tag((char[QUOTE_MAX]){0}, (const char *)tag));
+                    quote_tag((char[QUOTE_MAX]){0}, tag));
     }
-    return anchor == NULL && tag == NULL;
+    return (anchor == NULL || b->foreign) && !bad_tag;
+}
+
+/* --- aliases and merge keys, in files that are not kiln's ------------------------------------ */
+
+static void take_anchor(struct builder *b, const yaml_event_t *event, const struct node *node)
+{
+    const char *name = anchor_of(event);
+
+    if (b->foreign && name != NULL && event->type != YAML_ALIAS_EVENT) {
+        grow(&b->anchors, b->anchor_count, &b->anchor_space, sizeof(struct anchor));
+        b->anchors[b->anchor_count++] = (struct anchor){.name = xstrdup(name), .node = node};
+    }
+}
+
+static void free_anchors(struct builder *b)
+{
+    for (size_t i = 0; i < b->anchor_count; i++) {
+        free(b->anchors[i].name);
+    }
+    free(b->anchors);
+}
+
+/* The last one of that name counts. */
+static const struct node *find_anchor(const struct builder *b, const char *name)
+{
+    for (size_t i = b->anchor_count; i-- > 0;) {
+        if (strcmp(b->anchors[i].name, name) == 0) {
+            return b->anchors[i].node;
+        }
+    }
+    return NULL;
+}
+
+/* Makes NODE the same value as FROM: no deeper than FROM is, and no more nodes than a file may
+ * have.
+ */
+static int copy_value(struct builder *b, const struct node *from, struct node *node)
+{
+    node->kind = from->kind;
+    node->mark = from->mark;
+    node->bad |= from->bad;
+    node->empty = from->empty;
+    if (from->text != NULL) {
+        node->size = from->size;
+        node->text = xmalloc(from->size + 1);
+        memcpy(node->text, from->text, from->size + 1);
+    }
+    for (const struct node *child = from->first; child != NULL; child = child->next) {
+        struct node *copy;
+
+        if (b->yaml->count >= YAML_NODES_MAX) {
+            problem_add(b->problems, from->mark, "more than %d values", YAML_NODES_MAX);
+            return -1;
+        }
+        copy = new_node(b);
+        copy->key_size = child->key_size;
+        copy->key_mark = child->key_mark;
+        if (child->key != NULL) {
+            copy->key = xmalloc(child->key_size + 1);
+            memcpy(copy->key, child->key, child->key_size + 1);
+        }
+        node_append(node, copy);
+        if (copy_value(b, child, copy) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static bool is_open(const struct builder *b, const struct node *node)
+{
+    for (size_t i = 0; i < b->depth; i++) {
+        if (b->levels[i].node == node) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What is wrong is not quoted: it may be a password that begins with an asterisk. */
+static int take_alias(struct builder *b, const yaml_event_t *event, struct node *node)
+{
+    const struct node *from = find_anchor(b, anchor_of(event));
+
+    if (from != NULL && !is_open(b, from)) {
+        return copy_value(b, from, node);
+    }
+    problem_add(b->problems, mark_of(b, event->start_mark),
+                from == NULL ? "an alias of what is not there (quote a text that begins with '*')"
+                             : "an alias of what it is a part of");
+    node->text = xstrdup("");
+    node->bad = true;
+    return 0;
+}
+
+/* Those of FROM's entries that MAP has not, in MAP. */
+static void merge_entries(struct node *map, const struct node *from)
+{
+    struct node *next;
+
+    for (struct node *child = from->first; child != NULL; child = next) {
+        next = child->next;
+        if (child->key != NULL && node_find_key(map, child->key, child->key_size) == NULL) {
+            child->next = NULL;
+            node_append(map, child);
+        }
+    }
+}
+
+/*
+ * "<<: *default" (https://yaml.org/type/merge.html): the entry gives way to those of the map, or of
+ * the list of maps, which is its value. These are its own, so that they can be moved.
+ */
+static void merge(struct builder *b, struct node *map)
+{
+    struct node *entry = node_find(map, "<<");
+
+    if (entry == NULL || entry->bad) {
+        return;
+    }
+    if (entry->kind == NODE_MAP) {
+        merge_entries(map, entry);
+    } else if (entry->kind == NODE_LIST) {
+        for (struct node *item = entry->first; item != NULL; item = item->next) {
+            merge_entries(map, item);
+        }
+    } else {
+        problem_add(b->problems, entry->mark, "'<<' must be a map or a list of maps");
+    }
 }
 
 static int compare_keys(const void *a, const void *b)
@@ -320,6 +473,7 @@ static int push(struct builder *b, const yaml_event_t *event)
     node->kind = event->type == YAML_MAPPING_START_EVENT ? NODE_MAP : NODE_LIST;
     node->mark = mark_of(b, event->start_mark);
     node->bad |= !check_properties(b, event);
+    take_anchor(b, event, node);
     if (b->depth == YAML_DEPTH_MAX) {
         problem_add(b->problems, node->mark, "more than %d maps and lists in one another",
                     YAML_DEPTH_MAX);
@@ -331,12 +485,15 @@ static int push(struct builder *b, const yaml_event_t *event)
 
 static void pop(struct builder *b)
 {
-    const struct node *node;
+    struct node *node;
 
     assert(b->depth > 0);
     node = b->levels[--b->depth].node;
     if (node->kind == NODE_MAP) {
         refuse_twins(b, node);
+        if (b->foreign) {
+            merge(b, node);
+        }
     }
 }
 
@@ -380,8 +537,11 @@ static int take_value(struct builder *b, const yaml_event_t *event)
     node = next_node(b);
     node->mark = mark_of(b, event->start_mark);
     node->bad |= !check_properties(b, event);
+    take_anchor(b, event, node);
     if (event->type == YAML_SCALAR_EVENT) {
         take_scalar(event, node);
+    } else if (b->foreign) {
+        return take_alias(b, event, node);
     } else {
         node->text = xstrdup("");
     }
@@ -469,15 +629,20 @@ static int build(struct builder *b)
     return more;
 }
 
-int yaml_tree_read(const char *file, const char *text, size_t size, struct yaml_tree **ret,
-                   struct problems *problems)
+static int read_tree(bool foreign, const char *file, const char *text, size_t size,
+                     struct yaml_tree **ret, struct problems *problems)
 {
     static const char order_mark[] = "\xef\xbb\xbf";
     SCOPED(yaml_tree_freep) struct yaml_tree *yaml = xcalloc(1, sizeof(*yaml));
     /* libyaml would take a byte order mark for the first column. */
     size_t skip = size >= 3 && memcmp(text, order_mark, 3) == 0 ? 3 : 0;
-    struct builder b = {
-        .yaml = yaml, .file = file, .text = text + skip, .size = size - skip, .problems = problems};
+    SCOPED(free_anchors)
+    struct builder b = {.yaml = yaml,
+                        .file = file,
+                        .text = text + skip,
+                        .size = size - skip,
+                        .problems = problems,
+                        .foreign = foreign};
 
     if (check_text(&b) < 0 || build(&b) < 0) {
         return -1;
@@ -488,6 +653,18 @@ int yaml_tree_read(const char *file, const char *text, size_t size, struct yaml_
     }
     *ret = TAKE(yaml);
     return 0;
+}
+
+int yaml_tree_read(const char *file, const char *text, size_t size, struct yaml_tree **ret,
+                   struct problems *problems)
+{
+    return read_tree(false, file, text, size, ret, problems);
+}
+
+int yaml_tree_read_foreign(const char *file, const char *text, size_t size, struct yaml_tree **ret,
+                           struct problems *problems)
+{
+    return read_tree(true, file, text, size, ret, problems);
 }
 
 size_t yaml_tree_adopt(struct yaml_tree *yaml, struct yaml_tree *other)

@@ -50,6 +50,12 @@ struct yaml_tree;
  */
 int yaml_tree_read(const char *file, const char *text, size_t size, struct yaml_tree **ret,
                    struct problems *problems);
+/*
+ * As yaml_tree_read, for a file that other programs read too and people share parts in: aliases,
+ * merge keys and the tags of YAML's own types are let in. An alias becomes a copy of its value.
+ */
+int yaml_tree_read_foreign(const char *file, const char *text, size_t size, struct yaml_tree **ret,
+                           struct problems *problems);
 void yaml_tree_free(struct yaml_tree *yaml);
 SCOPE_DEFINE(yaml_tree, yaml_tree_free)
 

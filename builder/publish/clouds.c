@@ -3,6 +3,6 @@
 
 const struct cloud *const clouds[CLOUDS] = {
     [CLOUD_AWS] = NULL,
-    [CLOUD_OPENSTACK] = NULL,
+    [CLOUD_OPENSTACK] = &cloud_openstack,
     [CLOUD_DIRECTORY] = NULL,
 };

@@ -94,10 +94,10 @@ static json_t *head_of(const struct job *job)
     const struct target *target = job->pub.target;
     char disk[HASH_HEX_MAX];
 
-    return json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "id", job->pub.id, "target", target->name, "cloud",
-        target_kinds[target->cloud]->name, "scope", job->identity.scope, "disk_digest",
-        hash_hex(bundle->disk_digest, disk), "name", bundle->name, "version", bundle->version);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "id", job->pub.id, "target",
+                     target->name, "cloud", target_kinds[target->cloud]->name, "scope",
+                     job->identity.scope, "disk_digest", hash_hex(bundle->disk_digest, disk),
+                     "name", bundle->name, "version", bundle->version);
 }
 
 static int open_journal(struct job *job, struct error *err)

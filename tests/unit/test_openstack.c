@@ -107,9 +107,6 @@ static void what_is_no_utf_8_is_not_sent(void **state)
     "\"issued_at\":\"2026-11-25T00:34:53.000000Z\",\"expires_at\":\"2026-11-25T01:34:53.000000Z\""
 #define PROJECT "\"project\":{\"id\":\"4711\",\"name\":\"demo\",\"domain\":{\"name\":\"Default\"}}"
 #define USER "\"user\":{\"id\":\"1\",\"name\":\"ci\",\"domain\":{\"name\":\"People\"}}"
-#define ENDPOINT(interface, region, url)                                                           \
-    "{\"interface\":\"" interface "\",\"region_id\":\"" region "\",\"region\":\"" region           \
-    "\",\"url\":\"" url "\"}"
 
 static struct token read_token(const char *catalog)
 {
@@ -170,21 +167,20 @@ static void a_token_that_is_no_good_is_refused(void **state)
 
 /* --- the catalog ----------------------------------------------------------------------------- */
 
-static const char catalog[] = "[{\"type\":\"compute\",\"endpoints\":[" ENDPOINT(
-    "public", "one",
-    "https://nova") "]},"
-                    "{\"type\":\"image\",\"endpoints\":[" ENDPOINT("public", "one", "https://one.example.org:9292/") "," ENDPOINT(
-                        "internal", "one",
-                        "https://inner.example.org/image//") "," ENDPOINT("public", "two",
-                                                                          "https://two.example.org/"
-                                                                          "v2") ","
-                                                                                "{\"interface\":"
-                                                                                "\"admin\","
-                                                                                "\"region\":"
-                                                                                "\"old\",\"url\":"
-                                                                                "\"https://"
-                                                                                "old.example.org\"}"
-                                                                                "]}]";
+static const char catalog[] =
+    "[{\"type\":\"compute\",\"endpoints\":["
+    "{\"interface\":\"public\",\"region_id\":\"one\",\"url\":\"https://nova\"}]},"
+    "{\"type\":\"image\",\"endpoints\":["
+    "{\"interface\":\"public\",\"region_id\":\"one\",\"region\":\"one\","
+    "\"url\":\"https://one.example.org:9292/\"},"
+    "{\"interface\":\"internal\",\"region_id\":\"one\",\"url\":\"https://inner/image//\"},"
+    "{\"interface\":\"public\",\"region_id\":\"two\",\"url\":\"https://two.example.org/v2\"},"
+    "{\"interface\":\"admin\",\"region\":\"old\",\"url\":\"https://old.example.org\"}]}]";
+
+/* A catalog of one image endpoint. */
+#define ONLY(url)                                                                                  \
+    "[{\"type\":\"image\",\"endpoints\":[{\"interface\":\"public\",\"region_id\":\"one\","         \
+    "\"url\":\"" url "\"}]}]"
 
 static void assert_endpoint(const char *interface, const char *region, const char *url,
                             const char *in)
@@ -218,7 +214,7 @@ static void an_endpoint_is_chosen_by_interface_and_region(void **state)
     (void)state;
     assert_endpoint("public", "one", "https://one.example.org:9292", "one");
     assert_endpoint("public", "two", "https://two.example.org/v2", "two");
-    assert_endpoint("internal", NULL, "https://inner.example.org/image", "one");
+    assert_endpoint("internal", NULL, "https://inner/image", "one");
     assert_endpoint("admin", "old", "https://old.example.org", "old");
 }
 
@@ -229,17 +225,13 @@ static void what_the_catalog_has_is_named_when_it_does_not_fit(void **state)
                     "OS_REGION_NAME: one, two");
     refuse_endpoint(catalog, "public", "three",
                     "the catalog has no image service in region 'three'", "it has: one, two");
-    refuse_endpoint(
-        "[{\"type\":\"image\",\"endpoints\":[" ENDPOINT("public", "one", "https://one") "]}]",
-        "internal", NULL, "the catalog has no image endpoint of interface 'internal'",
-        "it has: public");
+    refuse_endpoint(ONLY("https://one"), "internal", NULL,
+                    "the catalog has no image endpoint of interface 'internal'", "it has: public");
     refuse_endpoint("[]", "public", NULL, "the catalog has no image service", "");
     refuse_endpoint("{}", "public", NULL, "the catalog has no image service", "");
     refuse_endpoint("[{\"type\":\"image\",\"endpoints\":{}}, 7, null]", "public", NULL,
                     "the catalog has no image service", "");
-    refuse_endpoint("[{\"type\":\"image\",\"endpoints\":[" ENDPOINT("public", "one",
-                                                                    "file:///etc/passwd") "]}]",
-                    "public", NULL,
+    refuse_endpoint(ONLY("file:///etc/passwd"), "public", NULL,
                     "the image endpoint 'file:///etc/passwd' of the catalog does not begin with "
                     "http:// or https://",
                     "");

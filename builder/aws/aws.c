@@ -105,6 +105,9 @@ static enum http_verdict judge(void *data, const struct http_reply *reply)
     if (adjust_clock(sending, reply)) {
         return HTTP_RETRY;
     }
+    if (problem_is_slow_line(&sending->problem)) {
+        return HTTP_THROTTLED;
+    }
     return problem_verdict(reply->status, sending->problem.code, sending->call->retry_codes);
 }
 

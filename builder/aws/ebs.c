@@ -60,11 +60,11 @@ static int read_started(const struct http_reply *reply, struct ebs_started *ret,
     json_int_t block_size = json_integer_value(json_object_get(body, "BlockSize"));
 
     if (id == NULL || !aws_is_id(id, "snap") || status == NULL) {
-        return fail(err, FAIL_REMOTE, "start a snapshot: the answer is none of the service's");
+        return fail(err, FAIL_REMOTE, "StartSnapshot: the answer is none of the service's");
     }
     if (block_size != BLOCK_SIZE) {
         return fail(err, FAIL_REMOTE,
-                    "start a snapshot: the service wants blocks of %" JSON_INTEGER_FORMAT
+                    "StartSnapshot: the service wants blocks of %" JSON_INTEGER_FORMAT
                     " bytes, kiln has blocks of %u",
                     block_size, BLOCK_SIZE);
     }
@@ -90,7 +90,7 @@ int ebs_start(const struct aws_service *ebs, const struct ebs_start *start, stru
                                   .size = body.size,
                                   .retry_codes = retry};
 
-    return send_call(ebs, &call, "start a snapshot", &reply, problem, err) < 0
+    return send_call(ebs, &call, "StartSnapshot", &reply, problem, err) < 0
                ? -1
                : read_started(&reply, ret, err);
 }
@@ -104,7 +104,7 @@ int ebs_put(const struct aws_service *ebs, const char *id, uint64_t block, const
 {
     SCOPED(http_reply_done) struct http_reply reply = {0};
     char path[sizeof("/snapshots//blocks/") + AWS_ID_MAX + 20];
-    char what[sizeof("write block  of ") + AWS_ID_MAX + 20];
+    char what[sizeof("PutSnapshotBlock of ") + AWS_ID_MAX];
     char checksum[sizeof("x-amz-Checksum: ") + BASE64_MAX], text[BASE64_MAX];
     const char *const headers[] = {"Content-Type: application/octet-stream",
                                    "x-amz-Data-Length: 524288", checksum,
@@ -119,7 +119,7 @@ int ebs_put(const struct aws_service *ebs, const char *id, uint64_t block, const
 
     _Static_assert(BLOCK_SIZE == 524288, "x-amz-Data-Length");
     (void)snprintf(path, sizeof(path), "/snapshots/%s/blocks/%" PRIu64, id, block);
-    (void)snprintf(what, sizeof(what), "write block %" PRIu64 " of %s", block, id);
+    (void)snprintf(what, sizeof(what), "PutSnapshotBlock of %s", id);
     (void)snprintf(checksum, sizeof(checksum), "x-amz-Checksum: %s", base64(digest, text));
     return send_call(ebs, &call, what, &reply, problem, err);
 }
@@ -141,7 +141,7 @@ int ebs_complete(const struct aws_service *ebs, const char *id, size_t count,
 {
     SCOPED(http_reply_done) struct http_reply reply = {0};
     char path[sizeof("/snapshots/completion/") + AWS_ID_MAX];
-    char what[sizeof("complete snapshot ") + AWS_ID_MAX];
+    char what[sizeof("CompleteSnapshot of ") + AWS_ID_MAX];
     char changed[sizeof("x-amz-ChangedBlocksCount: ") + 20];
     char checksum[sizeof("x-amz-Checksum: ") + BASE64_MAX], text[BASE64_MAX];
     const char *const headers[] = {changed, checksum, "x-amz-Checksum-Algorithm: SHA256",
@@ -152,7 +152,7 @@ int ebs_complete(const struct aws_service *ebs, const char *id, size_t count,
                                   .retry_codes = young ? young_codes : NULL};
 
     (void)snprintf(path, sizeof(path), "/snapshots/completion/%s", id);
-    (void)snprintf(what, sizeof(what), "complete snapshot %s", id);
+    (void)snprintf(what, sizeof(what), "CompleteSnapshot of %s", id);
     (void)snprintf(changed, sizeof(changed), "x-amz-ChangedBlocksCount: %zu", count);
     (void)snprintf(checksum, sizeof(checksum), "x-amz-Checksum: %s", base64(linear, text));
     return send_call(ebs, &call, what, &reply, problem, err);

@@ -6,6 +6,7 @@
 
 #include "aws/xml.h"
 #include "base/scope.h"
+#include "base/text.h"
 
 /* Of one description: one publish never has so many. */
 enum { ITEMS_MAX = 10000, PAGES_MAX = 1000 };
@@ -51,13 +52,22 @@ const char *ec2_tag(const json_t *tags, const char *key)
 
 /* ---- calls ---- */
 
+/* "RegisterImage in eu-west-1", for messages: a new string. */
+static char *action_of(const struct aws_service *ec2, const struct buf *form)
+{
+    const char *action = form->data + strlen("Action=");
+
+    return xprintf("%.*s in %s", (int)strcspn(action, "&"), action, ec2->region);
+}
+
 /* RET may be NULL when the answer says no more than that it was done. */
-static int send_form(const struct aws_service *ec2, const char *what, const struct buf *form,
+static int send_form(const struct aws_service *ec2, const struct buf *form,
                      const char *const *retry_codes, struct xml **ret, struct aws_error *problem,
                      struct error *err)
 {
     static const char *const headers[] = {
         "Content-Type: application/x-www-form-urlencoded; charset=utf-8", NULL};
+    SCOPED_FREE char *what = action_of(ec2, form);
     SCOPED(http_reply_done) struct http_reply reply = {0};
     const struct aws_call call = {.method = "POST",
                                   .path = "/",
@@ -86,12 +96,13 @@ static const char *text_of(const struct xml *xml, const char *path)
 }
 
 /* The id of what was made, as the answer has it. */
-static int read_id(const struct xml *xml, const char *what, char ret[AWS_ID_MAX], struct error *err)
+static int read_id(const struct xml *xml, const char *action, char ret[AWS_ID_MAX],
+                   struct error *err)
 {
     const char *id = text_of(xml, "imageId");
 
     if (!aws_is_id(id, "ami")) {
-        return fail(err, FAIL_REMOTE, "%s: the answer has no id", what);
+        return fail(err, FAIL_REMOTE, "%s: the answer has no id", action);
     }
     aws_copy_id(ret, id);
     return 0;
@@ -120,6 +131,15 @@ static bool read_snapshot(const struct xml *item, struct ec2_snapshot *ret)
     return aws_is_id(ret->id, "snap");
 }
 
+/* "2031-02-03T04:05:00.000Z" */
+static int64_t read_time(const char *text)
+{
+    SCOPED_FREE char *seconds = xprintf("%.19sZ", text);
+    int64_t at;
+
+    return text_parse_time(seconds, &at) ? at : 0;
+}
+
 static bool read_image(const struct xml *item, struct ec2_image *ret)
 {
     const struct xml *disk = xml_find(item, "blockDeviceMapping/item");
@@ -132,6 +152,7 @@ static bool read_image(const struct xml *item, struct ec2_image *ret)
     ret->state = xstrdup(text_of(item, "imageState"));
     ret->message = xstrdup(text_of(item, "stateReason/message"));
     ret->snapshot = xstrdup(text_of(disk, "ebs/snapshotId"));
+    ret->deprecated = read_time(text_of(item, "deprecationTime"));
     ret->tags = read_tags(item);
     return aws_is_id(ret->id, "ami") &&
            (ret->snapshot[0] == '\0' || aws_is_id(ret->snapshot, "snap"));
@@ -139,7 +160,7 @@ static bool read_image(const struct xml *item, struct ec2_image *ret)
 
 /* A kind of description. */
 struct listing {
-    const char *action, *what, *path; /* PATH: to the items of an answer */
+    const char *action, *path; /* PATH: to the items of an answer */
     /* To the end of LIST; false when there are too many, or ITEM is none. */
     bool (*add)(void *list, const struct xml *item);
     void *list;
@@ -175,13 +196,14 @@ static int describe_page(const struct aws_service *ec2, const char *filter, cons
 
     ec2_describe_form(listing->action, filter, value, *next, &form);
     free(TAKE(*next));
-    if (send_form(ec2, listing->what, &form, NULL, &xml, &problem, err) < 0) {
+    if (send_form(ec2, &form, NULL, &xml, &problem, err) < 0) {
         return -1;
     }
     for (const struct xml *item = xml_find(xml, listing->path); item != NULL;
          item = xml_next(item)) {
         if (!listing->add(listing->list, item)) {
-            return fail(err, FAIL_REMOTE, "%s: the answer is none of the service's", listing->what);
+            return fail(err, FAIL_REMOTE, "%s: the answer is none of the service's",
+                        listing->action);
         }
     }
     const char *token = xml_text(xml, "nextToken");
@@ -203,15 +225,13 @@ static int describe(const struct aws_service *ec2, const char *filter, const cha
             return 0;
         }
     }
-    return fail(err, FAIL_REMOTE, "describe what '%s' of '%s' has: there is no end to it", value,
-                filter);
+    return fail(err, FAIL_REMOTE, "%s: there is no end to it", listing->action);
 }
 
 int ec2_describe_snapshots(const struct aws_service *ec2, const char *filter, const char *value,
                            struct ec2_snapshots *ret, struct error *err)
 {
-    const struct listing listing = {"DescribeSnapshots", "describe snapshots", "snapshotSet/item",
-                                    add_snapshot, ret};
+    const struct listing listing = {"DescribeSnapshots", "snapshotSet/item", add_snapshot, ret};
 
     return describe(ec2, filter, value, &listing, err);
 }
@@ -219,8 +239,7 @@ int ec2_describe_snapshots(const struct aws_service *ec2, const char *filter, co
 int ec2_describe_images(const struct aws_service *ec2, const char *filter, const char *value,
                         struct ec2_images *ret, struct error *err)
 {
-    const struct listing listing = {"DescribeImages", "describe images", "imagesSet/item",
-                                    add_image, ret};
+    const struct listing listing = {"DescribeImages", "imagesSet/item", add_image, ret};
 
     return describe(ec2, filter, value, &listing, err);
 }
@@ -234,13 +253,12 @@ static const char *const young_codes[] = {"InvalidSnapshot.NotFound", "InvalidAM
 int ec2_register_image(const struct aws_service *ec2, const struct ec2_register *image,
                        char ret_id[AWS_ID_MAX], struct aws_error *problem, struct error *err)
 {
-    static const char what[] = "register the image";
     struct ec2_register plain = *image;
     SCOPED(buf_done) struct buf form = {0};
     SCOPED(xml_freep) struct xml *xml = NULL;
 
     ec2_register_form(image, &form);
-    int result = send_form(ec2, what, &form, young_codes, &xml, problem, err);
+    int result = send_form(ec2, &form, young_codes, &xml, problem, err);
 
     /* An older EC2, of a partition of its own, perhaps. */
     if (result < 0 && strcmp(problem->code, "UnknownParameter") == 0) {
@@ -248,9 +266,9 @@ int ec2_register_image(const struct aws_service *ec2, const struct ec2_register 
         buf_clear(&form);
         plain.tags.count = 0;
         ec2_register_form(&plain, &form);
-        result = send_form(ec2, what, &form, young_codes, &xml, problem, err);
+        result = send_form(ec2, &form, young_codes, &xml, problem, err);
     }
-    return result < 0 ? -1 : read_id(xml, what, ret_id, err);
+    return result < 0 ? -1 : read_id(xml, "RegisterImage", ret_id, err);
 }
 
 int ec2_copy_image(const struct aws_service *ec2, const struct ec2_copy *copy,
@@ -259,47 +277,74 @@ int ec2_copy_image(const struct aws_service *ec2, const struct ec2_copy *copy,
     /* The last one: others are being copied at this moment. */
     static const char *const retry[] = {"InvalidAMIID.NotFound", "InvalidAMIID.Unavailable",
                                         "ResourceLimitExceeded", NULL};
-    SCOPED_FREE char *what = xprintf("copy the image to %s", ec2->region);
     SCOPED(buf_done) struct buf form = {0};
     struct aws_error problem;
     SCOPED(xml_freep) struct xml *xml = NULL;
 
     ec2_copy_form(copy, &form);
-    return send_form(ec2, what, &form, retry, &xml, &problem, err) < 0
+    return send_form(ec2, &form, retry, &xml, &problem, err) < 0
                ? -1
-               : read_id(xml, what, ret_id, err);
+               : read_id(xml, "CopyImage", ret_id, err);
 }
 
 int ec2_share(const struct aws_service *ec2, const char *resource, const struct ec2_share *share,
               struct error *err)
 {
-    SCOPED_FREE char *what = xprintf("share %s", resource);
     SCOPED(buf_done) struct buf form = {0};
     struct aws_error problem;
 
     ec2_share_form(resource, share, &form);
-    return send_form(ec2, what, &form, young_codes, NULL, &problem, err);
+    return send_form(ec2, &form, young_codes, NULL, &problem, err);
+}
+
+static bool has_permission(const struct xml *list, const char *name, const char *value)
+{
+    const struct xml *item = xml_find(list, "item");
+
+    while (item != NULL && strcmp(text_of(item, name), value) != 0) {
+        item = xml_next(item);
+    }
+    return item != NULL;
+}
+
+int ec2_is_shared(const struct aws_service *ec2, const char *resource,
+                  const struct ec2_share *share, bool *ret, struct error *err)
+{
+    const char *list = aws_is_id(resource, "ami") ? "launchPermission" : "createVolumePermission";
+    SCOPED(buf_done) struct buf form = {0};
+    SCOPED(xml_freep) struct xml *xml = NULL;
+    struct aws_error problem;
+
+    ec2_shared_form(resource, &form);
+    if (send_form(ec2, &form, NULL, &xml, &problem, err) < 0) {
+        return -1;
+    }
+    const struct xml *permissions = xml_find(xml, list);
+
+    *ret = !share->all || has_permission(permissions, "group", "all");
+    for (size_t i = 0; i < share->count && *ret; i++) {
+        *ret = has_permission(permissions, "userId", share->accounts[i]);
+    }
+    return 0;
 }
 
 int ec2_create_tags(const struct aws_service *ec2, const char *resource,
                     const struct aws_tags *tags, struct error *err)
 {
-    SCOPED_FREE char *what = xprintf("tag %s", resource);
     SCOPED(buf_done) struct buf form = {0};
     struct aws_error problem;
 
     ec2_tag_form(resource, tags, &form);
-    return send_form(ec2, what, &form, young_codes, NULL, &problem, err);
+    return send_form(ec2, &form, young_codes, NULL, &problem, err);
 }
 
 int ec2_deprecate(const struct aws_service *ec2, const char *image, int64_t at, struct error *err)
 {
-    SCOPED_FREE char *what = xprintf("deprecate %s", image);
     SCOPED(buf_done) struct buf form = {0};
     struct aws_error problem;
 
     ec2_deprecate_form(image, at, &form);
-    return send_form(ec2, what, &form, young_codes, NULL, &problem, err);
+    return send_form(ec2, &form, young_codes, NULL, &problem, err);
 }
 
 int ec2_remove(const struct aws_service *ec2, const char *resource, struct error *err)
@@ -308,12 +353,11 @@ int ec2_remove(const struct aws_service *ec2, const char *resource, struct error
     static const char *const retry[] = {"InvalidSnapshot.InUse", NULL};
     static const char *const gone[] = {"InvalidSnapshot.NotFound", "InvalidAMIID.NotFound",
                                        "InvalidAMIID.Unavailable"};
-    SCOPED_FREE char *what = xprintf("remove %s", resource);
     SCOPED(buf_done) struct buf form = {0};
     struct aws_error problem;
 
     ec2_remove_form(resource, &form);
-    int result = send_form(ec2, what, &form, retry, NULL, &problem, err);
+    int result = send_form(ec2, &form, retry, NULL, &problem, err);
 
     for (size_t i = 0; result < 0 && i < COUNT(gone); i++) {
         if (strcmp(problem.code, gone[i]) == 0) {

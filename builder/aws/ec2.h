@@ -36,10 +36,11 @@ struct ec2_snapshots {
 struct ec2_image {
     char *id;
     char *name;
-    char *state;    /* "pending", "available", "failed", … */
-    char *message;  /* why it is in that state; may be empty */
-    char *snapshot; /* of its first disk; empty as long as it has none */
-    json_t *tags;   /* object: key to text */
+    char *state;        /* "pending", "available", "failed", … */
+    char *message;      /* why it is in that state; may be empty */
+    char *snapshot;     /* of its first disk; empty as long as it has none */
+    int64_t deprecated; /* when it is, in whole minutes: seconds since 1970; 0: never */
+    json_t *tags;       /* object: key to text */
 };
 
 struct ec2_images {
@@ -96,6 +97,7 @@ void ec2_describe_form(const char *action, const char *filter, const char *value
 void ec2_register_form(const struct ec2_register *image, struct buf *form);
 void ec2_copy_form(const struct ec2_copy *copy, struct buf *form);
 void ec2_share_form(const char *resource, const struct ec2_share *share, struct buf *form);
+void ec2_shared_form(const char *resource, struct buf *form);
 void ec2_tag_form(const char *resource, const struct aws_tags *tags, struct buf *form);
 void ec2_deprecate_form(const char *image, int64_t at, struct buf *form);
 void ec2_remove_form(const char *resource, struct buf *form);
@@ -113,6 +115,10 @@ int ec2_share(const struct aws_service *ec2, const char *resource, const struct 
               struct error *err);
 int ec2_create_tags(const struct aws_service *ec2, const char *resource,
                     const struct aws_tags *tags, struct error *err);
+
+/* Whether RESOURCE is shared so, with others or not. */
+int ec2_is_shared(const struct aws_service *ec2, const char *resource,
+                  const struct ec2_share *share, bool *ret, struct error *err);
 
 /* AT: seconds since 1970. */
 int ec2_deprecate(const struct aws_service *ec2, const char *image, int64_t at, struct error *err);

@@ -108,6 +108,15 @@ void ec2_share_form(const char *resource, const struct ec2_share *share, struct 
     }
 }
 
+void ec2_shared_form(const char *resource, struct buf *form)
+{
+    bool is_image = aws_is_id(resource, "ami");
+
+    begin(form, is_image ? "DescribeImageAttribute" : "DescribeSnapshotAttribute");
+    add(form, is_image ? "launchPermission" : "createVolumePermission", "Attribute");
+    add(form, resource, is_image ? "ImageId" : "SnapshotId");
+}
+
 void ec2_tag_form(const char *resource, const struct aws_tags *tags, struct buf *form)
 {
     begin(form, "CreateTags");

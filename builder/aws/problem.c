@@ -167,6 +167,13 @@ enum http_verdict problem_verdict(unsigned status, const char *code, const char 
     return status == 401 || is_one_of(code, denied) ? HTTP_DENIED : HTTP_DONE;
 }
 
+bool problem_is_slow_line(const struct aws_error *problem)
+{
+    return strcmp(problem->code, "ValidationException") == 0 &&
+           (strcmp(problem->reason, "WRITE_REQUEST_TIMEOUT") == 0 ||
+            strcmp(problem->message, "Failed to read block data") == 0);
+}
+
 /* RFC 9110, 5.6.7, in the one form that is still sent: "Sun, 06 Nov 1994 08:49:37 GMT". */
 static bool parse_date(const char *text, int64_t *ret)
 {

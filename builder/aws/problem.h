@@ -19,6 +19,12 @@ void problem_read(const struct http_reply *reply, const char *secret, struct aws
 enum http_verdict problem_verdict(unsigned status, const char *code,
                                   const char *const *retry_codes);
 
+/*
+ * True when EBS gave up waiting for a block: the line is slow, or too much is on it at once. It
+ * answers that with 400 and codes that it has for requests that are wrong, too.
+ */
+bool problem_is_slow_line(const struct aws_error *problem);
+
 /* By how many seconds the server's clock is ahead of NOW, which the request was signed with, when
  * CODE may come from that and it is more than five minutes; else 0. */
 int64_t problem_skew(const struct http_reply *reply, const char *code, int64_t now);

@@ -2,7 +2,7 @@
 #include "publish/cloud.h"
 
 const struct cloud *const clouds[CLOUDS] = {
-    [CLOUD_AWS] = NULL,
+    [CLOUD_AWS] = &cloud_aws,
     [CLOUD_OPENSTACK] = &cloud_openstack,
-    [CLOUD_DIRECTORY] = NULL,
+    [CLOUD_DIRECTORY] = &cloud_directory,
 };

@@ -47,6 +47,10 @@ EC2 = {
     "share-snapshot": ("ModifySnapshotAttribute", {
         "SnapshotId": "snap-0123",
         "CreateVolumePermission": {"Add": [{"UserId": "111111111111"}]}}),
+    "shared-image": ("DescribeImageAttribute", {"ImageId": "ami-0123",
+                                                "Attribute": "launchPermission"}),
+    "shared-snapshot": ("DescribeSnapshotAttribute", {"SnapshotId": "snap-0123",
+                                                      "Attribute": "createVolumePermission"}),
     "tag": ("CreateTags", {"Resources": ["ami-0123"], "Tags": TAGS}),
     "deprecate": ("EnableImageDeprecation", {"ImageId": "ami-0123",
                                              "DeprecateAt": "2027-11-01T00:00:00Z"}),

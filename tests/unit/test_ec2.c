@@ -72,6 +72,10 @@ static void add_changes(struct buf *form)
     add("share-image-all", form);
     ec2_share_form("snap-0123", &(struct ec2_share){accounts, 1, false}, form);
     add("share-snapshot", form);
+    ec2_shared_form("ami-0123", form);
+    add("shared-image", form);
+    ec2_shared_form("snap-0123", form);
+    add("shared-snapshot", form);
     ec2_tag_form("ami-0123", &(struct aws_tags){tags, 2}, form);
     add("tag", form);
     assert_true(text_parse_time("2027-11-01T00:00:00Z", &at));

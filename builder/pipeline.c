@@ -83,60 +83,15 @@ static void show_bytes(void *data, uint64_t done_bytes)
 
 /* --- profile ----------------------------------------------------------------------------- */
 
-static int unknown_word(const char *what, const char *word, const char *const *words,
-                        struct error *err)
-{
-    const char *near = text_nearest(word, words);
-
-    fail(err, FAIL_USAGE, "unknown %s '%s'", what, word);
-    return near != NULL ? fail_hint(err, "did you mean '%s'?", near) : -1;
-}
-
-/* --formats over the profile's. */
-static int choose_formats(struct profile *profile, const char *list, struct error *err)
-{
-    SCOPED_FREE char *copy = xstrdup(list);
-    unsigned formats = 0;
-    char *rest = copy;
-
-    for (char *word; (word = strsep(&rest, ",")) != NULL;) {
-        const struct export_format *format = export_formats;
-        const char *names[8] = {0};
-
-        for (size_t n = 0; format->name != NULL && strcmp(format->name, word) != 0; format++) {
-            names[n++] = format->name;
-        }
-        if (format->name == NULL) {
-            return unknown_word("format", word, names, err);
-        }
-        formats |= format->bit;
-    }
-    profile->formats = formats;
-    return 0;
-}
-
-static int choose_engine(struct profile *profile, const char *word, struct error *err)
-{
-    static const char *const words[] = {"auto", "native", "guestfs", NULL};
-    static const enum engine_kind kinds[] = {ENGINE_AUTO, ENGINE_NATIVE, ENGINE_GUESTFS};
-
-    for (size_t i = 0; words[i] != NULL; i++) {
-        if (strcmp(word, words[i]) == 0) {
-            profile->engine = kinds[i];
-            return 0;
-        }
-    }
-    return unknown_word("engine", word, words, err);
-}
-
 static int read_profile(struct work *work, struct error *err)
 {
     const struct build_options *options = work->options;
     char size[TEXT_SIZE_MAX];
 
     if (profile_load(options->profile, &work->profile, err) < 0 ||
-        (options->formats != NULL && choose_formats(work->profile, options->formats, err) < 0) ||
-        (options->engine != NULL && choose_engine(work->profile, options->engine, err) < 0)) {
+        (options->formats != NULL &&
+         profile_set_formats(work->profile, options->formats, err) < 0) ||
+        (options->engine != NULL && profile_set_engine(work->profile, options->engine, err) < 0)) {
         return -1;
     }
     if (work->profile->disk_size_rounded) {

@@ -23,7 +23,7 @@ enum {
 static const struct option_row options[] = {
     [OUTPUT] = {'o', "output", "DIR", "the bundle's directory (default NAME-VERSION)"},
     [ENGINE] = {0, "engine", "ENGINE", "auto, native or guestfs, over the profile's"},
-    [FORMATS] = {0, "formats", "LIST", "raw,qcow2: over the profile's"},
+    [FORMATS] = {0, "formats", "LIST", "raw,qcow2,vhd,gcp,vmdk: over the profile's"},
     [PLAN] = {0, "plan", NULL, "say what would be built and stop"},
     [FORCE] = {0, "force", NULL, "replace an existing bundle, at the end"},
     [SYNC] = {0, "sync", NULL, "wait until everything is on the disk"},

@@ -8,7 +8,7 @@ enum { ENGINE, FORMATS, LOCKED, LAYERS_FROM };
 
 static const struct option_row options[] = {
     [ENGINE] = {0, "engine", "ENGINE", "auto, native or guestfs, over the profile's"},
-    [FORMATS] = {0, "formats", "LIST", "raw,qcow2: over the profile's"},
+    [FORMATS] = {0, "formats", "LIST", "raw,qcow2,vhd,gcp,vmdk: over the profile's"},
     [LOCKED] = {0, "locked", NULL, "only with a lock beside the profile"},
     [LAYERS_FROM] = {0, "layers-from", "DIR", "take captured layers of steps from there"},
     {0, NULL, NULL, NULL},

@@ -285,6 +285,8 @@ static void look_at_programs(struct list *list, const char *machine)
     look_at_program(list, "supermin", "--version", DOCTOR_MISSING, "supermin");
     /* -V writes to stderr */
     look_at_program(list, "mke2fs", NULL, DOCTOR_MISSING, "e2fsprogs");
+    /* for vmdk only */
+    look_at_program(list, "qemu-img", "--version", DOCTOR_NOTE, "qemu-utils");
 }
 
 /* --- firmware of the boot test --- */

@@ -250,27 +250,35 @@ static const char *nearest_word(const char *text, const struct word *words)
     return text_nearest(text, names);
 }
 
-static bool decode_word(const struct value *v, unsigned *ret)
+const struct word *word_find(const struct word *words, const char *text, const char **ret_nearest)
 {
-    const struct word *word = v->field->words;
-    const char *nearest;
+    const struct word *word = words;
 
-    while (word->name != NULL && strcmp(word->name, v->node->text) != 0) {
+    while (word->name != NULL && strcmp(word->name, text) != 0) {
         word++;
     }
-    if (word->name != NULL && word->instead == NULL && !word->unsupported) {
+    if (word->name != NULL && word->instead == NULL) {
+        return word;
+    }
+    *ret_nearest = word->name != NULL ? word->instead : nearest_word(text, words);
+    return NULL;
+}
+
+static bool decode_word(const struct value *v, unsigned *ret)
+{
+    const char *nearest;
+    const struct word *word = word_find(v->field->words, v->node->text, &nearest);
+
+    if (word != NULL && !word->unsupported) {
         *ret = word->value;
         return true;
     }
-    if (word->name != NULL && word->unsupported) {
+    if (word != NULL) {
         SCOPED_FREE char *list = list_words(v->field->words);
 
         problem_add(v->problems, v->node->mark, "%s '%s' is not supported yet (supported: %s)",
                     v->field->name, word->name, list);
-        return false;
-    }
-    nearest = word->name != NULL ? word->instead : nearest_word(v->node->text, v->field->words);
-    if (nearest != NULL) {
+    } else if (nearest != NULL) {
         problem_add(v->problems, v->node->mark, "%s: unknown word %s (did you mean '%s'?)",
                     v->field->name, QUOTED(v->node), nearest);
     } else {

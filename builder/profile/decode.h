@@ -50,6 +50,12 @@ struct word {
     const char *instead; /* not in the grammar: people write it and mean this */
 };
 
+/*
+ * The word TEXT, unsupported ones included. NULL: it is none, and *RET_NEAREST is what may be meant
+ * (NULL: no idea).
+ */
+const struct word *word_find(const struct word *words, const char *text, const char **ret_nearest);
+
 /* What is wrong with TEXT, or NULL when nothing is. */
 typedef const char *field_check(const char *text);
 

@@ -305,3 +305,46 @@ const char *engine_name(enum engine_kind engine)
 {
     return word_name(engine_words, engine);
 }
+
+/* --- chosen instead -------------------------------------------------------------------------- */
+
+static int choose_word(const char *what, const char *text, const struct word *words, unsigned *ret,
+                       struct error *err)
+{
+    const char *nearest;
+    const struct word *word = word_find(words, text, &nearest);
+
+    if (word != NULL) {
+        *ret = word->value;
+        return 0;
+    }
+    fail(err, FAIL_USAGE, "unknown %s '%s'", what, text);
+    return nearest != NULL ? fail_hint(err, "did you mean '%s'?", nearest) : -1;
+}
+
+int profile_set_formats(struct profile *profile, const char *list, struct error *err)
+{
+    SCOPED_FREE char *copy = xstrdup(list);
+    unsigned formats = 0, format = 0;
+    char *rest = copy;
+
+    for (char *name; (name = strsep(&rest, ",")) != NULL;) {
+        if (choose_word("format", name, format_words, &format, err) < 0) {
+            return -1;
+        }
+        formats |= format;
+    }
+    profile->formats = formats;
+    return 0;
+}
+
+int profile_set_engine(struct profile *profile, const char *name, struct error *err)
+{
+    unsigned engine = 0;
+
+    if (choose_word("engine", name, engine_words, &engine, err) < 0) {
+        return -1;
+    }
+    profile->engine = (enum engine_kind)engine;
+    return 0;
+}

@@ -205,6 +205,10 @@ const char *profile_image_path(const char *text);
 const char *profile_check_name(const char *text);
 const char *profile_check_version(const char *text);
 
+/* What a command's options say instead of the profile: "raw,vhd", "native". */
+int profile_set_formats(struct profile *profile, const char *list, struct error *err);
+int profile_set_engine(struct profile *profile, const char *name, struct error *err);
+
 /* The words of the grammar, for messages and files: "x86_64", "ext4", "bios-boot", "qcow2", … */
 const char *architecture_name(enum architecture architecture);
 const char *filesystem_name(enum filesystem filesystem);

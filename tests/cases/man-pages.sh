@@ -53,7 +53,7 @@ while read -r key; do
     grep -qwF -- "$key" lock.text || fail "kiln(1) says nothing about '$key' of a lock"
 done <keys
 # And the words of it.
-for word in bios uefi ext4 xfs btrfs vfat bios-boot esp x86_64 aarch64 raw qcow2 guestfs; do
+for word in bios uefi ext4 xfs btrfs vfat bios-boot esp x86_64 aarch64 raw qcow2 vhd gcp vmdk guestfs; do
     expect_text kiln-profile.text "$word"
 done
 for status in 0 1 2 3 4 5 130; do

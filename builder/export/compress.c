@@ -9,10 +9,10 @@
 #include "base/buf.h"
 
 /*
- * Level 4 is the first that looks at the next byte for a longer match: a fifth slower than level 1,
- * its result a twentieth smaller and that of the default level within a hundredth. The window is
- * QEMU's: it inflates with one of 4 KiB (block/qcow2-threads.c). A hash of 64 KiB (memory level 8)
- * stays in a core's own cache.
+ * Level 4 is the first that looks for a longer match one byte on: it takes a fifth longer than
+ * level 1, and what it leaves is a twentieth smaller; the default level would take half as long
+ * again for the seventieth part. The window is QEMU's: it inflates with one of 4 KiB
+ * (block/qcow2-threads.c). A hash of 64 KiB (memory level 8) stays in a core's own cache.
  */
 enum { ZLIB_LEVEL = 4, ZLIB_WINDOW_BITS = 12, ZLIB_MEMORY = 8 };
 

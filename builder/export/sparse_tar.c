@@ -105,7 +105,7 @@ static char take_entries(const struct buf *map, size_t *at, struct entry *ret, s
     size = size < left ? size : left;
     memcpy(ret, map->data + *at, size);
     *at += size;
-    return *at < map->size;
+    return *at < map->size ? 1 : 0;
 }
 
 void sparse_tar_head(struct buf *buf, const char *name, const struct clusters *clusters)

@@ -185,6 +185,13 @@ static int next_attempt(struct job *job, const char *why, struct error *err)
     return journal_next_attempt(job->pub.journal, why, err);
 }
 
+/* Removes what the unfinished attempt left, too. */
+static int begin_again(struct job *job, const char *why, struct error *err)
+{
+    publication_note(&job->pub, "%s: it begins again", why);
+    return job->cloud->abort(&job->pub, job->state, err) < 0 ? -1 : next_attempt(job, why, err);
+}
+
 /*
  * An unfinished attempt goes on from the parent it was begun with, or it is begun again: the blocks
  * that are up already are changes of that one.
@@ -201,17 +208,13 @@ static int keep_parent(struct job *job, struct error *err)
         return -1;
     }
     parent_digest(job->pub.parent, now);
-    if (before != NULL && strcmp(before, now) != 0) {
-        static const char why[] = "it was begun from another previous image";
-
-        publication_note(&job->pub, "%s: it begins again", why);
-        if (job->cloud->abort(&job->pub, job->state, err) < 0 || next_attempt(job, why, err) < 0) {
-            return -1;
-        }
+    if (before != NULL && strcmp(before, now) == 0) {
+        return 0;
     }
-    return before != NULL && strcmp(before, now) == 0
-               ? 0
-               : journal_set(job->pub.journal, PARENT_KEY, now, err);
+    if (before != NULL && begin_again(job, "it was begun from another previous image", err) < 0) {
+        return -1;
+    }
+    return journal_set(job->pub.journal, PARENT_KEY, now, err);
 }
 
 /* ---- phases ---- */

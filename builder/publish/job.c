@@ -80,8 +80,8 @@ static void identify(struct job *job)
     char disk[HASH_HEX_MAX];
     SCOPED_FREE char *text = xprintf(
         "kiln-publish 1\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n", hash_hex(bundle->disk_digest, disk),
-        bundle->name, bundle->version, word_name(architecture_words, bundle->architecture),
-        target->name, target_kinds[target->cloud]->name, job->identity.scope, target->attributes);
+        bundle->name, bundle->version, architecture_name(bundle->architecture), target->name,
+        target_kinds[target->cloud]->name, job->identity.scope, target->attributes);
     uint8_t digest[HASH_SIZE];
 
     hash_bytes(text, strlen(text), digest);
@@ -94,10 +94,11 @@ static json_t *head_of(const struct job *job)
     const struct target *target = job->pub.target;
     char disk[HASH_HEX_MAX];
 
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "id", job->pub.id, "target",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "id", job->pub.id, "target",
                      target->name, "cloud", target_kinds[target->cloud]->name, "scope",
                      job->identity.scope, "disk_digest", hash_hex(bundle->disk_digest, disk),
-                     "name", bundle->name, "version", bundle->version);
+                     "name", bundle->name, "version", bundle->version, "architecture",
+                     architecture_name(bundle->architecture));
 }
 
 static int open_journal(struct job *job, struct error *err)
@@ -378,6 +379,53 @@ static const char *head_text(const struct job *job, const char *key)
     return text != NULL ? text : "";
 }
 
+static const struct word *head_architecture(const struct job *job)
+{
+    const char *nearest;
+
+    return word_find(architecture_words, head_text(job, "architecture"), &nearest);
+}
+
+/* What a journal says is read as strictly as a manifest. */
+static const char *head_wrong(const struct job *job)
+{
+    uint8_t digest[HASH_SIZE];
+
+    if (!hash_parse(head_text(job, "id"), digest)) {
+        return "id";
+    }
+    if (!hash_parse(head_text(job, "disk_digest"), digest)) {
+        return "disk_digest";
+    }
+    if (profile_check_name(head_text(job, "name")) != NULL) {
+        return "name";
+    }
+    if (profile_check_version(head_text(job, "version")) != NULL) {
+        return "version";
+    }
+    return head_architecture(job) == NULL ? "architecture" : NULL;
+}
+
+int job_take_head(struct job *job, const json_t *head, struct error *err)
+{
+    const char *wrong;
+
+    job->head = json_copy((json_t *)head);
+    wrong = head_wrong(job);
+    if (wrong != NULL) {
+        return fail(err, FAIL_ERROR, "the journal of target '%s' has no '%s' that can be used",
+                    job->pub.target->name, wrong);
+    }
+    (void)strncpy(job->pub.id, head_text(job, "id"), sizeof(job->pub.id) - 1);
+    job->then = *job->pub.bundle;
+    job->then.name = (char *)head_text(job, "name");
+    job->then.version = (char *)head_text(job, "version");
+    job->then.architecture = (enum architecture)head_architecture(job)->value;
+    (void)hash_parse(head_text(job, "disk_digest"), job->then.disk_digest);
+    job->pub.bundle = &job->then;
+    return 0;
+}
+
 static int check_scope(const struct job *job, struct error *err)
 {
     if (strcmp(job->identity.scope, head_text(job, "scope")) == 0) {
@@ -392,15 +440,13 @@ int job_abort(struct job *job, struct error *err)
 {
     bool found = false;
 
-    (void)strncpy(job->pub.id, head_text(job, "id"), sizeof(job->pub.id) - 1);
-    if (check_scope(job, err) < 0 || open_journal(job, err) < 0) {
+    if (check_scope(job, err) < 0 || open_journal(job, err) < 0 ||
+        job->cloud->find(&job->pub, job->state, &found, err) < 0) {
         return -1;
     }
-    if (job->cloud->find(&job->pub, job->state, &found, err) < 0) {
-        return -1;
-    }
-    if (found || journal_get(job->pub.journal, JOURNAL_PUBLISHED) != NULL) {
-        return settle_found(job, err);
+    job->nothing = found || journal_get(job->pub.journal, JOURNAL_PUBLISHED) != NULL;
+    if (job->nothing) {
+        return found ? save_result(job, JOURNAL_PUBLISHED, err) : 0;
     }
     if (job->cloud->abort(&job->pub, job->state, err) < 0) {
         return -1;

@@ -24,7 +24,8 @@ struct job {
     bool full;                 /* no parent at all */
     bool parent_known;         /* whether there is one was found out */
     struct parent *parent;     /* what pub.parent points to */
-    json_t *head;              /* of the journal; for an abort, the one that is there already */
+    json_t *head;              /* of the journal */
+    struct reader then;        /* of an abort: the bundle as the journal knows it */
 
     bool nothing;     /* nothing was to be done */
     bool failed;      /* then ERR says why */
@@ -42,8 +43,13 @@ int job_begin(struct job *job, struct error *err);
 /* Publishes what job_begin began, or finds that it is (job->nothing). */
 int job_publish(struct job *job, struct error *err);
 
-/* Removes what the unfinished publish of job->head left; job->nothing: it is published after all.
+/*
+ * Makes it the publish that a journal with HEAD is of, to abort it: the bundle may have another
+ * disk by now.
  */
+int job_take_head(struct job *job, const json_t *head, struct error *err);
+
+/* Removes what that publish left, and its journal; job->nothing: it is published after all. */
 int job_abort(struct job *job, struct error *err);
 
 /* Finds the parent as far as that can be told without the cloud: for a dry run. */

@@ -401,11 +401,24 @@ static int begin(struct journal *journal, const char *dir, const json_t *head, s
     return 0;
 }
 
+static char *name_of(const char *target, const char *publish_id)
+{
+    return xprintf("%s.%.*s" BUNDLE_JOURNAL, target, ID_DIGITS, publish_id);
+}
+
+bool journal_is_named(const char *path, const char *target, const char *publish_id)
+{
+    SCOPED_FREE char *name = name_of(target, publish_id);
+    const char *slash = strrchr(path, '/');
+
+    return strcmp(slash != NULL ? slash + 1 : path, name) == 0;
+}
+
 int journal_open(const char *dir, const char *target, const char *publish_id, const json_t *head,
                  struct journal **ret, struct error *err)
 {
-    SCOPED_FREE char *path =
-        xprintf("%s/%s.%.*s" BUNDLE_JOURNAL, dir, target, ID_DIGITS, publish_id);
+    SCOPED_FREE char *name = name_of(target, publish_id);
+    SCOPED_FREE char *path = file_join(dir, name);
     SCOPED(journal_freep) struct journal *journal = new_journal(path);
     bool open = false;
 

@@ -44,6 +44,9 @@ int journal_list(const char *dir, struct journal_paths *ret, struct error *err);
 /* Also the cleaner for SCOPED. */
 void journal_paths_done(struct journal_paths *paths);
 
+/* True when a journal of TARGET and PUBLISH_ID would have PATH's last component. */
+bool journal_is_named(const char *path, const char *target, const char *publish_id);
+
 /* Removes an opened one's file: nothing is left to go on with. */
 int journal_remove(struct journal *journal, struct error *err);
 

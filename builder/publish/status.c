@@ -23,8 +23,8 @@ static const char *head_text(const struct journal *journal, const char *key)
  * others from being seen.
  */
 static int each_journal(struct session *session,
-                        int (*visit)(struct session *session, struct journal *journal,
-                                     struct error *err),
+                        int (*visit)(struct session *session, const char *path,
+                                     struct journal *journal, struct error *err),
                         size_t *ret_seen, size_t *ret_bad, struct error *err)
 {
     SCOPED_FREE char *dir = file_join(session->bundle->path, BUNDLE_JOURNALS);
@@ -44,7 +44,7 @@ static int each_journal(struct session *session,
         } else if (journal != NULL &&
                    (session->options->targets == NULL ||
                     session_target(session, head_text(journal, "target")) != NULL)) {
-            result = visit(session, journal, err);
+            result = visit(session, paths.items[i], journal, err);
             (*ret_seen)++;
         }
     }
@@ -97,12 +97,14 @@ static void print_status(struct ui *ui, const struct journal *journal, const jso
     }
 }
 
-static int show_status(struct session *session, struct journal *journal, struct error *err)
+static int show_status(struct session *session, const char *path, struct journal *journal,
+                       struct error *err)
 {
     bool published = journal_get(journal, JOURNAL_PUBLISHED) != NULL;
     SCOPED(json_decrefp) json_t *phases = json_array();
     SCOPED(json_decrefp) json_t *result = result_of(journal);
 
+    (void)path;
     (void)err;
     journal_each(journal, add_phase, phases);
     print_status(session->ui, journal, phases, result, published);
@@ -134,11 +136,11 @@ int publish_status(const struct publish_options *options, struct ui *ui, struct 
 /* ---- abort ---- */
 
 /* The target as the bundle has it now is what says how to get there. */
-static int add_unfinished(struct session *session, struct journal *journal, struct error *err)
+static int add_unfinished(struct session *session, const char *path, struct journal *journal,
+                          struct error *err)
 {
-    const char *name = head_text(journal, "target"), *id = head_text(journal, "id");
+    const char *name = head_text(journal, "target");
     const struct target *target = session_target(session, name);
-    uint8_t digest[HASH_SIZE];
     struct job *job;
 
     if (journal_get(journal, JOURNAL_PUBLISHED) != NULL) {
@@ -151,15 +153,11 @@ static int add_unfinished(struct session *session, struct journal *journal, stru
              head_text(journal, "cloud"));
         return fail_hint(err, "'kiln publish --status' shows them; --target chooses others");
     }
-    if (!hash_parse(id, digest)) {
-        return fail(err, FAIL_ERROR, "the journal of target '%s' has no publish id", name);
+    if (!journal_is_named(path, name, head_text(journal, "id"))) {
+        return fail(err, FAIL_ERROR, "'%s' is not called as a journal of target '%s'", path, name);
     }
     job = session_add(session, target, err);
-    if (job == NULL) {
-        return -1;
-    }
-    job->head = json_copy((json_t *)journal_head(journal));
-    return 0;
+    return job == NULL ? -1 : job_take_head(job, journal_head(journal), err);
 }
 
 static void show_aborted(struct ui *ui, struct job *job)

@@ -38,6 +38,7 @@ struct act {
     bool stops;    /* upload interrupts the program */
     struct buf calls;
     char token[HASH_HEX_MAX], id[HASH_HEX_MAX];
+    uint8_t digest[HASH_SIZE]; /* of the disk that abort was of */
 };
 
 enum { ACTS = 3 };
@@ -171,6 +172,7 @@ static int test_abort(struct publication *pub, void *state, struct error *err)
 
     (void)err;
     strcpy(act->id, pub->id);
+    memcpy(act->digest, pub->bundle->disk_digest, HASH_SIZE);
     buf_printf(&act->calls, "abort(%s) ", has ? "thing" : "nothing");
     return 0;
 }
@@ -907,17 +909,62 @@ static void abort_leaves_what_is_published_after_all(void **state)
 static void abort_is_of_the_disk_that_was_there_then(void **state)
 {
     struct publish_options options = {.bundle = "1"};
+    SCOPED(reader_freep) struct reader *reader = NULL;
     char id[HASH_HEX_MAX];
+    struct error err = {0};
 
     (void)state;
     write_bundle("1", ONE);
+    assert_int_equal(reader_open("1", &reader, &err), 0);
     fail_once("1", "register");
     strcpy(id, acts[0].id);
     small_bundle_write(&(struct small_bundle){
-        .dir = "1", .name = "web", .version = "1", .targets = ONE, .gib = 1});
+        .dir = "1", .name = "web", .version = "1.1", .targets = ONE, .gib = 1});
     must_run(publish_abort, options, false);
     expect_calls(0, "begin find abort(thing) end ");
     assert_string_equal(acts[0].id, id);
+    assert_memory_equal(acts[0].digest, reader->disk_digest, HASH_SIZE);
+    assert_int_equal(unlink_journals("1"), 0);
+}
+
+static void abort_believes_no_journal_that_is_not_strict(void **state)
+{
+    static const struct {
+        const char *from, *to, *message;
+    } cases[] = {
+        {"\"version\":\"1\"", "\"version\":\"../1\"", "has no 'version' that can be used"},
+        {"\"name\":\"web\"", "\"name\":\"/etc\"", "has no 'name' that can be used"},
+        {"\"architecture\":\"x86_64\"", "\"architecture\":\"vax\"",
+         "has no 'architecture' that can be used"},
+        {"\"disk_digest\":\"", "\"disk_digest\":\"x", "has no 'disk_digest' that can be used"},
+        {"\"id\":\"", "\"id\":\"0", "is not called as a journal of target 'one'"},
+        {"\"target\":\"one\"", "\"target\":\"two\"",
+         "the bundle no longer has the target 'two' (directory) of an unfinished publish"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        SCOPED(journal_paths_done) struct journal_paths paths = {0};
+        SCOPED(buf_done) struct buf text = {0}, other = {0};
+        struct error err = {0};
+        const char *at;
+
+        write_bundle("1", ONE);
+        fail_once("1", "register");
+        assert_int_equal(journal_list("1/" BUNDLE_JOURNALS, &paths, &err), 0);
+        assert_int_equal(file_read(paths.items[0], 1 << 20, &text, &err), 0);
+        at = strstr(text.data, cases[i].from);
+        assert_non_null(at);
+        buf_add(&other, text.data, (size_t)(at - text.data));
+        buf_printf(&other, "%s%s", cases[i].to, at + strlen(cases[i].from));
+        assert_int_equal(file_write(paths.items[0], other.data, other.size, &err), 0);
+        assert_int_equal(run(publish_abort, (struct publish_options){.bundle = "1"}, false), -1);
+        if (strstr(last.message, cases[i].message) == NULL) {
+            fail_msg("%s", last.message);
+        }
+        assert_int_equal(unlink_journals("1"), 1);
+        expect_calls(0, "");
+    }
 }
 
 static void abort_needs_the_target_that_is_no_more(void **state)
@@ -978,6 +1025,7 @@ int main(void)
         cmocka_unit_test_setup(abort_removes_what_is_unfinished, start_test),
         cmocka_unit_test_setup(abort_leaves_what_is_published_after_all, start_test),
         cmocka_unit_test_setup(abort_is_of_the_disk_that_was_there_then, start_test),
+        cmocka_unit_test_setup(abort_believes_no_journal_that_is_not_strict, start_test),
         cmocka_unit_test_setup(abort_needs_the_target_that_is_no_more, start_test),
     };
     int result;

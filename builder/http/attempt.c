@@ -390,6 +390,11 @@ static int take_status(struct attempt *attempt, bool *ret_again)
         return fail(attempt->err, FAIL_REMOTE, "%s %s: the reply has status %ld, which is none",
                     attempt->call->method, url, status);
     }
+    if (!attempt->headers_end) { /* to libcurl, that is a reply without a body */
+        *ret_again = true;
+        return fail(attempt->err, FAIL_REMOTE, "%s %s: the reply ends amid its headers",
+                    attempt->call->method, url);
+    }
     attempt->reply->status = (unsigned)status;
     buf_add(&attempt->reply->body, "", 0);
     return 0;

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starts a disk in QEMU and reads its serial console until everything expected was seen.
 
-boot.py --disk FILE --firmware bios|uefi|secure [--format raw|qcow2] [--expect REGEX]...
+boot.py --disk FILE --firmware bios|uefi|secure [--format raw|qcow2|vpc|vmdk] [--expect REGEX]...
         [--refuse REGEX]... [--timeout SECONDS] [--log FILE] [--memory MIB] [--second RAW]
         [--get PORT/PATH --body FILE]
 
@@ -176,7 +176,7 @@ def escaped(console):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--disk", required=True)
-    parser.add_argument("--format", choices=["raw", "qcow2"], default="raw")
+    parser.add_argument("--format", choices=["raw", "qcow2", "vpc", "vmdk"], default="raw")
     parser.add_argument("--firmware", choices=sorted(FIRMWARE), required=True)
     parser.add_argument("--expect", action="append", default=[])
     parser.add_argument("--refuse", action="append", default=[])

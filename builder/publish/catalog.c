@@ -104,17 +104,11 @@ static json_t *new_index(void)
     return json_pack("{s:i, s:[]}", FORMAT_KEY, FORMAT, "images");
 }
 
-/* The index; an empty one where there is none yet. */
-static int read_index(const char *path, json_t **ret, struct error *err)
+static int load_index(const char *path, const char *name, json_t **ret, struct error *err)
 {
-    SCOPED_FREE char *name = file_join(path, INDEX);
     SCOPED(json_decrefp) json_t *index = NULL;
     SCOPED(buf_done) struct buf text = {0};
 
-    if (!file_exists(name)) {
-        *ret = new_index();
-        return check_empty(path, err);
-    }
     if (file_read_regular(name, index_size_max, &text, err) < 0) {
         return -1;
     }
@@ -127,11 +121,34 @@ static int read_index(const char *path, json_t **ret, struct error *err)
     return 0;
 }
 
+/* The index; an empty one where there is none yet. */
+static int read_index(const char *path, json_t **ret, struct error *err)
+{
+    SCOPED_FREE char *name = file_join(path, INDEX);
+
+    if (!file_exists(name)) {
+        if (check_empty(path, err) == 0) {
+            *ret = new_index();
+            return 0;
+        }
+        if (!file_exists(name)) {
+            return -1;
+        }
+        fail_clear(err); /* another kiln has just begun it */
+    }
+    return load_index(path, name, ret, err);
+}
+
 int catalog_check(const char *path, struct error *err)
 {
     SCOPED(json_decrefp) json_t *index = NULL;
 
     return read_index(path, &index, err);
+}
+
+int catalog_sweep(const char *path, struct error *err)
+{
+    return file_exists(path) ? partial_sweep(path, DRAFT, err) : 0;
 }
 
 /* ---- images ---- */
@@ -279,7 +296,7 @@ static int write_json(const char *path, const json_t *value, struct error *err)
     return file_replace(path, line, strlen(line), err);
 }
 
-/* With the lock held nobody else writes the index: what is unfinished has been killed. */
+/* With the lock held nobody else writes the index: what is unfinished was killed. */
 static void sweep_index(const char *path)
 {
     SCOPED_DIR DIR *dir = opendir(path);
@@ -303,7 +320,6 @@ static int make_catalog(const char *path, struct error *err)
         lock_catalog(path, &lock, err) < 0) {
         return -1;
     }
-    sweep_index(path);
     if (file_exists(name)) {
         return 0;
     }
@@ -372,6 +388,7 @@ static int list_image(const char *path, const json_t *image, struct error *err)
     SCOPED(json_decrefp) json_t *before = NULL;
     SCOPED(json_decrefp) json_t *after = NULL;
 
+    sweep_index(path);
     if (read_index(path, &before, err) < 0 || set_latest(place, image, err) < 0) {
         return -1;
     }
@@ -386,7 +403,7 @@ int catalog_list(const char *path, const json_t *image, struct error *err)
     return lock_catalog(path, &lock, err) < 0 ? -1 : list_image(path, image, err);
 }
 
-int catalog_clean(const char *path, const json_t *image, struct error *err)
+int catalog_remove_unlisted(const char *path, const json_t *image, struct error *err)
 {
     SCOPED_FREE char *place = catalog_place(path, image);
     SCOPED(json_decrefp) json_t *there = NULL;
@@ -396,11 +413,7 @@ int catalog_clean(const char *path, const json_t *image, struct error *err)
     if (!file_exists(path)) {
         return 0;
     }
-    if (lock_catalog(path, &lock, err) < 0) {
-        return -1;
-    }
-    sweep_index(path);
-    if (partial_sweep(path, DRAFT, err) < 0 || catalog_lists(path, image, &listed, err) < 0) {
+    if (lock_catalog(path, &lock, err) < 0 || catalog_lists(path, image, &listed, err) < 0) {
         return -1;
     }
     there = load_image(place);
@@ -415,7 +428,7 @@ int draft_begin(struct draft *draft, const char *path, struct error *err)
 {
     SCOPED_FREE char *holder = xprintf("%s/" DRAFT PARTIAL_TEMPLATE, path);
 
-    if (make_catalog(path, err) < 0 || partial_sweep(path, DRAFT, err) < 0) {
+    if (make_catalog(path, err) < 0) {
         return -1;
     }
     if (mkdtemp(holder) == NULL) {

@@ -28,6 +28,9 @@ int catalog_path(const char *own, char **ret, struct error *err);
 /* Refuses what is no catalog: it may be missing, or empty. Makes nothing. */
 int catalog_check(const char *path, struct error *err);
 
+/* Removes what killed kilns left unfinished. */
+int catalog_sweep(const char *path, struct error *err);
+
 /* Where IMAGE is, or would be: a new string. */
 char *catalog_place(const char *path, const json_t *image);
 
@@ -43,8 +46,8 @@ int catalog_lists(const char *path, const json_t *image, bool *ret, struct error
 /* Lists IMAGE, which is there, and makes it the latest. */
 int catalog_list(const char *path, const json_t *image, struct error *err);
 
-/* Removes what killed kilns left, and IMAGE if it is there under this publish id and not listed. */
-int catalog_clean(const char *path, const json_t *image, struct error *err);
+/* Removes IMAGE if it is there under this very publish id and not in the index. */
+int catalog_remove_unlisted(const char *path, const json_t *image, struct error *err);
 
 /* An image that is being filled. */
 struct draft {

@@ -133,7 +133,7 @@ static int check_file(const struct reader_file *file, int fd, const char *path, 
 
 /* It is the copy that is compared. */
 static int copy_to(const struct publication *pub, const char *name, int out, const char *path,
-                   uint64_t *ret_bytes, struct error *err)
+                   struct error *err)
 {
     SCOPED_FREE char *from = NULL;
     SCOPED_FD int in = -1;
@@ -141,8 +141,7 @@ static int copy_to(const struct publication *pub, const char *name, int out, con
     uint64_t size = 0;
 
     if (strcmp(name, RAW_NAME) == 0) {
-        *ret_bytes = pub->bundle->size_bytes;
-        return copy_sparse(pub->bundle->raw, out, *ret_bytes, name, err) < 0
+        return copy_sparse(pub->bundle->raw, out, pub->bundle->size_bytes, name, err) < 0
                    ? -1
                    : check_raw(pub->bundle, out, path, err);
     }
@@ -150,12 +149,32 @@ static int copy_to(const struct publication *pub, const char *name, int out, con
         return -1;
     }
     from = file.path;
-    *ret_bytes = file.size_bytes;
     if (file_open_regular(from, &in, &size, err) < 0 ||
         copy_sparse(in, out, file.size_bytes, name, err) < 0) {
         return -1;
     }
     return check_file(&file, out, path, err);
+}
+
+/* How much there is to copy of a file: of the disk only its data. */
+static int count_bytes(const struct publication *pub, const char *name, void *data,
+                       struct error *err)
+{
+    SCOPED_FREE char *path = NULL;
+    struct reader_file file = {0};
+
+    if (strcmp(name, RAW_NAME) == 0) {
+        path = file_join(pub->bundle->path, name);
+        if (export_data_bytes(path, &file.size_bytes, err) < 0) {
+            return -1;
+        }
+    } else if (reader_file(pub->bundle, name, &file, err) < 0) {
+        return -1;
+    } else {
+        path = file.path;
+    }
+    *(uint64_t *)data += file.size_bytes;
+    return 0;
 }
 
 static int copy_file(const struct publication *pub, const char *name, void *data, struct error *err)
@@ -168,7 +187,7 @@ static int copy_file(const struct publication *pub, const char *name, void *data
     if (out < 0) {
         return fail_os(err, "create '%s'", path);
     }
-    if (copy_to(pub, name, out, path, &bytes, err) < 0) {
+    if (count_bytes(pub, name, &bytes, err) < 0 || copy_to(pub, name, out, path, err) < 0) {
         return -1;
     }
     publication_sent((struct publication *)pub, (int64_t)bytes);
@@ -176,19 +195,6 @@ static int copy_file(const struct publication *pub, const char *name, void *data
 }
 
 /* ---- the cloud ---- */
-
-static int count_bytes(const struct publication *pub, const char *name, void *data,
-                       struct error *err)
-{
-    SCOPED(json_decrefp) json_t *file = json_object();
-
-    if (describe_file(pub, name, file, err) < 0) {
-        return -1;
-    }
-    *(uint64_t *)data +=
-        (uint64_t)json_integer_value(json_object_get(json_object_get(file, name), "size"));
-    return 0;
-}
 
 struct planning {
     const struct call_plan *plan;
@@ -254,7 +260,7 @@ static int find(struct publication *pub, void *data, bool *ret, struct error *er
     struct state *state = data;
     bool there = false, listed = false;
 
-    if (describe(pub, &state->image, err) < 0 ||
+    if (catalog_sweep(state->path, err) < 0 || describe(pub, &state->image, err) < 0 ||
         catalog_lists(state->path, state->image, &listed, err) < 0 ||
         (listed && catalog_has(state->path, state->image, &there, err) < 0)) {
         return -1;
@@ -266,41 +272,41 @@ static int find(struct publication *pub, void *data, bool *ret, struct error *er
     return 0;
 }
 
-static int copy(struct publication *pub, void *data, struct error *err)
+static int copy_all(struct publication *pub, const struct state *state, struct error *err)
 {
-    struct state *state = data;
     SCOPED(draft_done) struct draft draft = {.lock = -1};
     uint64_t bytes = 0;
-    bool there = false;
 
-    if (catalog_has(state->path, state->image, &there, err) < 0) {
+    if (visit_files(pub, count_bytes, &bytes, err) < 0) {
         return -1;
     }
-    if (there) {
-        if (catalog_list(state->path, state->image, err) < 0) {
-            return -1;
-        }
-    } else {
-        if (visit_files(pub, count_bytes, &bytes, err) < 0) {
-            return -1;
-        }
-        publication_expect(pub, bytes);
-        if (draft_begin(&draft, state->path, err) < 0 ||
-            visit_files(pub, copy_file, &draft, err) < 0 ||
-            draft_commit(&draft, state->image, err) < 0) {
-            return -1;
-        }
+    publication_expect(pub, bytes);
+    if (draft_begin(&draft, state->path, err) < 0 || visit_files(pub, copy_file, &draft, err) < 0) {
+        return -1;
+    }
+    return draft_commit(&draft, state->image, err);
+}
+
+/* A killed run may have left it there, and not in the index. */
+static int copy(struct publication *pub, void *data, struct error *err)
+{
+    const struct state *state = data;
+    bool there = false;
+
+    if (catalog_has(state->path, state->image, &there, err) < 0 ||
+        (there ? catalog_list(state->path, state->image, err) : copy_all(pub, state, err)) < 0) {
+        return -1;
     }
     set_result(pub, state);
     return PHASE_DONE;
 }
 
-static int clean(struct publication *pub, void *data, struct error *err)
+static int remove_unlisted(struct publication *pub, void *data, struct error *err)
 {
     const struct state *state = data;
 
     (void)pub;
-    return catalog_clean(state->path, state->image, err);
+    return catalog_remove_unlisted(state->path, state->image, err);
 }
 
 static void end(void *data)
@@ -320,6 +326,6 @@ const struct cloud cloud_directory = {
     .begin = begin,
     .find = find,
     .phases = phases,
-    .abort = clean,
+    .abort = remove_unlisted,
     .end = end,
 };

@@ -156,6 +156,16 @@ static int copy_to(const struct publication *pub, const char *name, int out, con
     return check_file(&file, out, path, err);
 }
 
+static uint64_t data_bytes(const struct reader *bundle)
+{
+    uint64_t bytes = 0;
+
+    for (uint64_t i = 0; i < bundle->block_count; i++) {
+        bytes += block_is_zero(bundle->digests[i]) ? 0 : BLOCK_SIZE;
+    }
+    return bytes;
+}
+
 /* How much there is to copy of a file: of the disk only its data. */
 static int count_bytes(const struct publication *pub, const char *name, void *data,
                        struct error *err)
@@ -164,15 +174,13 @@ static int count_bytes(const struct publication *pub, const char *name, void *da
     struct reader_file file = {0};
 
     if (strcmp(name, RAW_NAME) == 0) {
-        path = file_join(pub->bundle->path, name);
-        if (export_data_bytes(path, &file.size_bytes, err) < 0) {
-            return -1;
-        }
-    } else if (reader_file(pub->bundle, name, &file, err) < 0) {
-        return -1;
-    } else {
-        path = file.path;
+        *(uint64_t *)data += data_bytes(pub->bundle);
+        return 0;
     }
+    if (reader_file(pub->bundle, name, &file, err) < 0) {
+        return -1;
+    }
+    path = file.path;
     *(uint64_t *)data += file.size_bytes;
     return 0;
 }

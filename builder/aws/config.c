@@ -248,7 +248,7 @@ int aws_config_endpoint(const struct aws_config *config, const char *service, co
                         char **ret, struct error *err)
 {
     SCOPED_FREE char *url = NULL;
-    bool ignore, fips, dualstack;
+    bool ignore = false, fips = false, dualstack = false;
 
     if (!endpoint_is_region(region)) {
         return fail(err, FAIL_ERROR, "'%s' is not the name of a region of AWS", region);

@@ -243,7 +243,7 @@ int source_instance(const struct finder *finder, struct buf *looked, struct sour
 {
     SCOPED(secret_freep) char *header = NULL;
     SCOPED_FREE char *url = NULL;
-    bool disabled;
+    bool disabled = false;
 
     if (aws_config_flag(finder->config, "AWS_EC2_METADATA_DISABLED", NULL, &disabled, err) < 0 ||
         instance_url(finder, &url, err) < 0) {

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/stop.h"
 #include "base/text.h"
@@ -212,6 +213,28 @@ bool aws_is_ours(const struct publication *pub, const struct aws_target *target,
 {
     return strcmp(ec2_tag(tags, AWS_TAG_PUBLISH_ID), pub->id) == 0 &&
            strcmp(ec2_tag(tags, AWS_TAG_DISK_DIGEST), target->digest) == 0;
+}
+
+int aws_token(struct publication *pub, const char *what, char ret[HASH_HEX_MAX], struct error *err)
+{
+    const char *nonce = journal_get(pub->journal, "nonce");
+    char hex[HASH_HEX_MAX];
+
+    if (nonce == NULL) {
+        uint8_t random[HASH_SIZE];
+
+        if (getrandom(random, sizeof(random), 0) != sizeof(random)) {
+            return fail_os(err, "get random numbers");
+        }
+        nonce = hash_hex(random, hex);
+        if (journal_set(pub->journal, "nonce", nonce, err) < 0) {
+            return -1;
+        }
+    }
+    SCOPED_FREE char *name = xprintf("%s %s", what, nonce);
+
+    publication_token(pub, name, ret);
+    return 0;
 }
 
 int aws_pause(unsigned *ms, struct error *err)

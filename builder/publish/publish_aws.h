@@ -5,6 +5,7 @@
  *
  * Keys of the journal, for an attempt:
  *
+ *     nonce         random: what an abort removed must not be what a token gives again
  *     snapshot      the new snapshot, and
  *     started       when that was made
  *     sealed        "yes": CompleteSnapshot was accepted
@@ -69,6 +70,9 @@ struct ec2_share aws_share_with(const struct publication *pub);
 /* Is that, by its tags, of this publish? */
 bool aws_is_ours(const struct publication *pub, const struct aws_target *target,
                  const json_t *tags);
+
+/* A token for WHAT, the same in all of the attempt. Returns -1 when it cannot be journaled. */
+int aws_token(struct publication *pub, const char *what, char ret[HASH_HEX_MAX], struct error *err);
 
 /* Waits between two looks at what takes its time: *MS is 0 at first. -1 when interrupted. */
 int aws_pause(unsigned *ms, struct error *err);

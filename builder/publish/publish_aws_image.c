@@ -280,7 +280,7 @@ static int start_copy(struct publication *pub, struct aws_target *target,
     const struct ec2_copy copy = {
         .name = target->name,
         .description = target->description,
-        .token = publication_token(pub, key, token),
+        .token = token,
         .region = target->region,
         .image = image,
     };
@@ -292,7 +292,8 @@ static int start_copy(struct publication *pub, struct aws_target *target,
         return aws_note(pub, key, known.id, err);
     }
     target->makes_images = true;
-    return ec2_copy_image(ec2, &copy, id, err) < 0 || ec2_create_tags(ec2, id, &tags, err) < 0
+    return aws_token(pub, key, token, err) < 0 || ec2_copy_image(ec2, &copy, id, err) < 0 ||
+                   ec2_create_tags(ec2, id, &tags, err) < 0
                ? -1
                : aws_note(pub, key, id, err);
 }

@@ -182,13 +182,16 @@ static int try_start(struct publication *pub, struct aws_target *target, struct 
     const struct ebs_start start = {
         .size_gib = pub->bundle->size_bytes >> 30,
         .description = target->description,
-        .token = publication_token(pub, has_parent ? target->parent : "snapshot", token),
+        .token = token,
         .parent = has_parent ? target->parent : NULL,
         .timeout_min = TIMEOUT_MIN,
         .tags = aws_tags(pub, target),
     };
 
-    return ebs_start(&target->ebs, &start, ret, problem, err);
+    *problem = (struct aws_error){0};
+    return aws_token(pub, has_parent ? target->parent : "snapshot", token, err) < 0
+               ? -1
+               : ebs_start(&target->ebs, &start, ret, problem, err);
 }
 
 static int note_started(struct publication *pub, struct aws_target *target, const char *id,

@@ -248,7 +248,9 @@ class Fake:
         call.parameters = {name: "…" if name in SECRET else value
                            for name, value in parameters.items()}
         if call.caller and f"{call.service}:{call.operation}" in call.caller.key.deny:
-            raise Denied("forbidden", "You are not authorized to perform this operation.")
+            raise Denied("forbidden", "You are not authorized to perform this operation. User: "
+                         f"{call.caller.key.arn} is not authorized to perform: "
+                         f"{call.service}:{call.operation}")
         fault, before = call.fault, sys.maxsize
         if fault and fault.kind == "expire" and call.caller:
             self.identities.expire(call.caller.key)

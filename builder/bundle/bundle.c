@@ -302,18 +302,28 @@ static int carry_journal(const char *from, const char *to, struct error *err)
     return copy_journal(from, to, err);
 }
 
+/* Not by way of a link, which could lead anywhere. */
+static DIR *open_directory(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+    if (dir == NULL && fd >= 0) {
+        (void)close(fd);
+    }
+    return dir;
+}
+
 static int carry_journals(const struct bundle *bundle, struct error *err)
 {
     SCOPED_FREE char *from = file_join(bundle->path, BUNDLE_JOURNALS);
     SCOPED_FREE char *to = file_join(bundle->partial, BUNDLE_JOURNALS);
-    SCOPED_FD int fd = open(from, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    SCOPED_DIR DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    SCOPED_DIR DIR *dir = open_directory(from);
     struct dirent *entry;
 
     if (dir == NULL) {
         return errno == ENOENT ? 0 : fail_os(err, "open directory '%s'", from);
     }
-    fd = -1; /* the stream's now */
     if (mkdir(to, PERMISSIONS) < 0) {
         return fail_os(err, "make directory '%s'", to);
     }

@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "bundle/manifest.h"
 #include "profile/grammar.h"
 
@@ -302,18 +303,20 @@ static int read_targets(struct reader *reader, struct error *err)
 /* "kiln-blocks 1 524288 SIZE\n", of a size that kiln could have written there. */
 static bool parse_header(const char *text, uint64_t *ret_size_bytes, size_t *ret_length)
 {
+    static const char begin[] = "kiln-blocks 1 524288 ";
     char again[HEADER_MAX];
-    unsigned long long size = 0;
-    int length = 0;
+    unsigned long long size;
+    int length;
 
-    /* Whatever sscanf lets pass, there is one way to write it. */
-    if (sscanf(text, "kiln-blocks 1 524288 %20llu", &size) != 1 || size == 0 || size > DISK_MAX) {
+    if (!text_starts(text, begin)) {
         return false;
     }
-    length = snprintf(again, sizeof(again), "kiln-blocks 1 %u %llu\n", BLOCK_SIZE, size);
+    size = strtoull(text + strlen(begin), NULL, 10);
+    /* Whatever strtoull lets pass, there is one way to write it. */
+    length = snprintf(again, sizeof(again), "%s%llu\n", begin, size);
     *ret_size_bytes = size;
     *ret_length = (size_t)length;
-    return strncmp(text, again, (size_t)length) == 0;
+    return size != 0 && size <= DISK_MAX && text_starts(text, again);
 }
 
 static bool parse_line(const char *line, uint8_t ret[HASH_SIZE])

@@ -170,7 +170,6 @@ static uint64_t data_bytes(const struct reader *bundle)
 static int count_bytes(const struct publication *pub, const char *name, void *data,
                        struct error *err)
 {
-    SCOPED_FREE char *path = NULL;
     struct reader_file file = {0};
 
     if (strcmp(name, RAW_NAME) == 0) {
@@ -180,7 +179,7 @@ static int count_bytes(const struct publication *pub, const char *name, void *da
     if (reader_file(pub->bundle, name, &file, err) < 0) {
         return -1;
     }
-    path = file.path;
+    free(file.path);
     *(uint64_t *)data += file.size_bytes;
     return 0;
 }

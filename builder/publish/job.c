@@ -334,6 +334,22 @@ static void say_resumed(struct job *job)
     }
 }
 
+/* What had come to its end and is not there is done again, by other names: ids and tokens of things
+ * that were deleted are remembered by the cloud. */
+static int leave_ended(struct job *job, struct error *err)
+{
+    (void)json_object_clear(job->pub.result);
+    if (journal_get(job->pub.journal, JOURNAL_ABORTED) != NULL) {
+        return next_attempt(job, "it was aborted", err);
+    }
+    if (journal_get(job->pub.journal, JOURNAL_PUBLISHED) != NULL) {
+        publication_note(&job->pub,
+                         "it was published before, and is gone or changed: it is published again");
+        return next_attempt(job, "the published image is gone", err);
+    }
+    return 0;
+}
+
 static int publish(struct job *job, struct error *err)
 {
     bool found = false;
@@ -346,12 +362,8 @@ static int publish(struct job *job, struct error *err)
     if (found) {
         return settle_found(job, err);
     }
-    (void)json_object_clear(job->pub.result);
-    if (journal_get(job->pub.journal, JOURNAL_PUBLISHED) != NULL) {
-        publication_note(&job->pub, "it was published before and is gone: it is published again");
-        if (next_attempt(job, "the published image is gone", err) < 0) {
-            return -1;
-        }
+    if (leave_ended(job, err) < 0) {
+        return -1;
     }
     say_resumed(job);
     if (keep_parent(job, err) < 0 || run_attempts(job, err) < 0 ||
@@ -451,5 +463,5 @@ int job_abort(struct job *job, struct error *err)
     if (job->cloud->abort(&job->pub, job->state, err) < 0) {
         return -1;
     }
-    return journal_remove(job->pub.journal, err);
+    return journal_set(job->pub.journal, JOURNAL_ABORTED, "yes", err);
 }

@@ -49,7 +49,7 @@ int job_publish(struct job *job, struct error *err);
  */
 int job_take_head(struct job *job, const json_t *head, struct error *err);
 
-/* Removes what that publish left, and its journal; job->nothing: it is published after all. */
+/* Removes what that publish left; job->nothing: it is published after all. */
 int job_abort(struct job *job, struct error *err);
 
 /* Finds the parent as far as that can be told without the cloud: for a dry run. */

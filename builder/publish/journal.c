@@ -477,16 +477,6 @@ void journal_paths_done(struct journal_paths *paths)
     *paths = (struct journal_paths){0};
 }
 
-int journal_remove(struct journal *journal, struct error *err)
-{
-    SCOPED_FREE char *dir = file_dir(journal->path);
-
-    if (unlink(journal->path) < 0) {
-        return fail_os(err, "remove '%s'", journal->path);
-    }
-    return sync_directory(dir, err);
-}
-
 /* ---- values ---- */
 
 const json_t *journal_head(const struct journal *journal)

@@ -16,8 +16,9 @@
 #include "base/hash.h"
 #include "base/scope.h"
 
-/* The key of the value that a finished publish has: its result. */
+/* Keys of values that end an attempt: its result when it is published; what it left was removed. */
 #define JOURNAL_PUBLISHED "published"
+#define JOURNAL_ABORTED "aborted"
 
 struct journal;
 
@@ -46,9 +47,6 @@ void journal_paths_done(struct journal_paths *paths);
 
 /* True when a journal of TARGET and PUBLISH_ID would have PATH's last component. */
 bool journal_is_named(const char *path, const char *target, const char *publish_id);
-
-/* Removes an opened one's file: nothing is left to go on with. */
-int journal_remove(struct journal *journal, struct error *err);
 
 /* Lets go of it. */
 void journal_free(struct journal *journal);

@@ -41,7 +41,6 @@ static void show_published(struct ui *ui, struct job *job)
 int publish_run(const struct publish_options *options, struct ui *ui, struct error *err)
 {
     SCOPED(session_freep) struct session *session = NULL;
-    int result;
 
     secret_no_core();
     if (session_open(options, ui, &session, err) < 0 || add_all(session, err) < 0) {
@@ -49,13 +48,12 @@ int publish_run(const struct publish_options *options, struct ui *ui, struct err
     }
     session_each(session, job_begin, NULL);
     session_show_identities(session);
-    ui_phase(ui, "publishing", 0);
-    session_each(session, job_publish, show_published);
-    result = session_result(session, err);
-    if (result == 0) {
+    if (session_has_work(session)) {
+        ui_phase(ui, "publishing", 0);
+        session_each(session, job_publish, show_published);
         ui_phase_end(ui);
     }
-    return result;
+    return session_result(session, err);
 }
 
 /* ---- dry run ---- */

@@ -32,7 +32,7 @@ int publish_plan(const struct publish_options *options, struct ui *ui, struct er
 /* Shows the bundle's journals. */
 int publish_status(const struct publish_options *options, struct ui *ui, struct error *err);
 
-/* Removes from the clouds, and then from the bundle, what unfinished publishes left. */
+/* Removes from the clouds what unfinished publishes left. */
 int publish_abort(const struct publish_options *options, struct ui *ui, struct error *err);
 
 #endif

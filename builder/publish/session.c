@@ -220,6 +220,16 @@ void session_each(struct session *session, int (*work)(struct job *job, struct e
     pthread_mutex_destroy(&crew.lock);
 }
 
+bool session_has_work(const struct session *session)
+{
+    for (size_t i = 0; i < session->job_count; i++) {
+        if (!session->jobs[i]->failed) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- what is said ---- */
 
 static void show_identity(struct ui *ui, const struct job *job)

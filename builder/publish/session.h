@@ -40,6 +40,9 @@ struct job *session_add(struct session *session, const struct target *target, st
 void session_each(struct session *session, int (*work)(struct job *job, struct error *err),
                   void (*show)(struct ui *ui, struct job *job));
 
+/* False once every job has failed. */
+bool session_has_work(const struct session *session);
+
 /* Who acts where, for every job that has not failed. */
 void session_show_identities(struct session *session);
 

@@ -73,48 +73,59 @@ static json_t *result_of(const struct journal *journal)
     return text != NULL ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
 }
 
-static void print_status(struct ui *ui, const struct journal *journal, const json_t *phases,
-                         const json_t *result, bool published)
+static const char *state_of(const struct journal *journal)
 {
-    const char *image = json_string_value(json_object_get(result, "image"));
-    SCOPED(buf_done) struct buf text = {0};
+    return journal_get(journal, JOURNAL_PUBLISHED) != NULL ? "published"
+           : journal_get(journal, JOURNAL_ABORTED) != NULL ? "aborted"
+                                                           : "unfinished";
+}
+
+/* How far an attempt is. */
+static char *progress_of(const struct journal *journal, const json_t *phases)
+{
+    struct buf text = {0};
     const json_t *phase;
     size_t i;
 
+    buf_printf(&text, "attempt %u", journal_attempt(journal));
     json_array_foreach(phases, i, phase)
     {
         buf_printf(&text, "%s %s", i == 0 ? ", done:" : ",", json_string_value(phase));
     }
-    if (published) {
-        ui_print(ui, "%s  published  %s  (%s, %.16s)\n", head_text(journal, "target"),
-                 image != NULL ? image : "-", head_text(journal, "scope"),
-                 head_text(journal, "id"));
-    } else {
-        ui_print(ui, "%s  unfinished  attempt %u%s, %" PRIu64 " blocks up  (%s, %.16s)\n",
-                 head_text(journal, "target"), journal_attempt(journal),
-                 text.size != 0 ? text.data : "", journal_block_count(journal),
-                 head_text(journal, "scope"), head_text(journal, "id"));
-    }
+    buf_printf(&text, ", %" PRIu64 " blocks up", journal_block_count(journal));
+    return buf_take(&text);
+}
+
+static void print_status(struct ui *ui, const struct journal *journal, const json_t *phases,
+                         const json_t *result)
+{
+    const char *image = json_string_value(json_object_get(result, "image"));
+    const char *state = state_of(journal);
+    SCOPED_FREE char *what = strcmp(state, "unfinished") == 0 ? progress_of(journal, phases)
+                             : strcmp(state, "published") == 0 && image != NULL ? xstrdup(image)
+                                                                                : xstrdup("-");
+
+    ui_print(ui, "%s  %s  %s  (%s, %.16s)\n", head_text(journal, "target"), state, what,
+             head_text(journal, "scope"), head_text(journal, "id"));
 }
 
 static int show_status(struct session *session, const char *path, struct journal *journal,
                        struct error *err)
 {
-    bool published = journal_get(journal, JOURNAL_PUBLISHED) != NULL;
     SCOPED(json_decrefp) json_t *phases = json_array();
     SCOPED(json_decrefp) json_t *result = result_of(journal);
 
     (void)path;
     (void)err;
     journal_each(journal, add_phase, phases);
-    print_status(session->ui, journal, phases, result, published);
+    print_status(session->ui, journal, phases, result);
     ui_json(session->ui,
             json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:O, s:I, s:O*}", "event", "status",
                       "target", head_text(journal, "target"), "cloud", head_text(journal, "cloud"),
                       "scope", head_text(journal, "scope"), "id", head_text(journal, "id"),
-                      "status", published ? "published" : "unfinished", "attempt",
-                      (json_int_t)journal_attempt(journal), "phases", phases, "blocks",
-                      (json_int_t)journal_block_count(journal), "result", result));
+                      "status", state_of(journal), "attempt", (json_int_t)journal_attempt(journal),
+                      "phases", phases, "blocks", (json_int_t)journal_block_count(journal),
+                      "result", result));
     return 0;
 }
 
@@ -143,7 +154,7 @@ static int add_unfinished(struct session *session, const char *path, struct jour
     const struct target *target = session_target(session, name);
     struct job *job;
 
-    if (journal_get(journal, JOURNAL_PUBLISHED) != NULL) {
+    if (strcmp(state_of(journal), "unfinished") != 0) {
         return 0;
     }
     if (target == NULL ||

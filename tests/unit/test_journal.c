@@ -396,13 +396,11 @@ static void a_journal_is_one_kilns_at_a_time(void **state)
 static void a_journal_that_is_removed_is_begun_anew(void **state)
 {
     struct journal *journal = must_open("removed");
-    struct error err = {0};
 
     (void)state;
     must_set(journal, "a", "1");
-    assert_int_equal(journal_remove(journal, &err), 0);
+    assert_int_equal(unlink("removed/" NAME), 0);
     journal_free(journal);
-    assert_int_equal(access("removed/" NAME, F_OK), -1);
     journal = must_open("removed");
     assert_null(journal_get(journal, "a"));
     journal_free(journal);

@@ -551,7 +551,8 @@ static void what_was_published_and_is_gone_is_published_again(void **state)
     strcpy(token, acts[0].token);
     forget_calls();
     must_publish("1", "one  published  image-1\n");
-    expect_text(&errors, "one: it was published before and is gone");
+    expect_text(&errors,
+                "one: it was published before, and is gone or changed: it is published again\n");
     expect_calls(0, "begin find start [3 from nothing] upload register end ");
     assert_string_not_equal(token, acts[0].token);
 }
@@ -888,7 +889,27 @@ static void abort_removes_what_is_unfinished(void **state)
     assert_string_equal(acts[0].calls.data, "");
     expect_calls(1, "begin find abort(thing) end ");
     assert_string_equal(acts[1].id, id);
-    assert_int_equal(unlink_journals("1"), 1);
+    must_run(publish_status, options, false);
+    expect_text(&out, "two  aborted  -  (test/4711, ");
+    must_run(publish_abort, options, false);
+    expect_text(&errors, "no publish is unfinished\n");
+}
+
+/* The cloud may remember the names of what it deleted. */
+static void what_was_aborted_is_published_by_other_names(void **state)
+{
+    char token[HASH_HEX_MAX];
+
+    (void)state;
+    write_bundle("1", ONE);
+    fail_once("1", "register");
+    strcpy(token, acts[0].token);
+    must_run(publish_abort, (struct publish_options){.bundle = "1"}, false);
+    forget_calls();
+    must_publish("1", "one  published  image-1\n");
+    expect_calls(0, "begin find start [3 from nothing] upload register end ");
+    expect_no_text(&errors, "goes on");
+    assert_string_not_equal(token, acts[0].token);
 }
 
 static void abort_leaves_what_is_published_after_all(void **state)
@@ -924,7 +945,7 @@ static void abort_is_of_the_disk_that_was_there_then(void **state)
     expect_calls(0, "begin find abort(thing) end ");
     assert_string_equal(acts[0].id, id);
     assert_memory_equal(acts[0].digest, reader->disk_digest, HASH_SIZE);
-    assert_int_equal(unlink_journals("1"), 0);
+    assert_int_equal(unlink_journals("1"), 1);
 }
 
 static void abort_believes_no_journal_that_is_not_strict(void **state)
@@ -1023,6 +1044,7 @@ int main(void)
         cmocka_unit_test_setup(status_shows_what_is_done, start_test),
         cmocka_unit_test_setup(one_damaged_journal_does_not_hide_the_others, start_test),
         cmocka_unit_test_setup(abort_removes_what_is_unfinished, start_test),
+        cmocka_unit_test_setup(what_was_aborted_is_published_by_other_names, start_test),
         cmocka_unit_test_setup(abort_leaves_what_is_published_after_all, start_test),
         cmocka_unit_test_setup(abort_is_of_the_disk_that_was_there_then, start_test),
         cmocka_unit_test_setup(abort_believes_no_journal_that_is_not_strict, start_test),

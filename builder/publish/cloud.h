@@ -10,6 +10,8 @@
  * A journal comes with its bundle and may be anybody's: what it names is used, or removed, only
  * after the cloud said that it is the user's own and carries the publish id.
  *
+ * Keys of the engine's own in the journal: parent, result, published, aborted, and phase.NAME.
+ *
  * The result's "image" is what the line on stdout shows. The engine keeps the result in the journal
  * with each phase and has it again when the next run leaves that phase out.
  */
@@ -104,7 +106,8 @@ struct cloud {
     int (*plan)(struct publication *pub, const struct call_plan *plan, struct error *err);
     /* Finds credentials and who they belong to. Nothing is made or changed. */
     int (*begin)(struct publication *pub, void *state, struct identity *ret, struct error *err);
-    /* Is it there already, finished, under its publish id? Then fills pub->result. */
+    /* Is it there already, finished, under its publish id? Then fills pub->result. Also called
+     * before an abort: what is in the way of publishing it is no error here. */
     int (*find)(struct publication *pub, void *state, bool *ret, struct error *err);
     const struct phase *phases; /* in their order */
     /* Removes what the journal says an unfinished publish left. */

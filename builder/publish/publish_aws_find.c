@@ -186,7 +186,6 @@ int aws_find(struct publication *pub, void *state, bool *ret, struct error *err)
 {
     struct aws_target *target = state;
     SCOPED(ec2_image_done) struct ec2_image image = {0};
-    char id[AWS_ID_MAX];
     bool found;
 
     *ret = false;
@@ -194,8 +193,7 @@ int aws_find(struct publication *pub, void *state, bool *ret, struct error *err)
         return -1;
     }
     if (image.id == NULL) {
-        /* Before gigabytes are sent for nothing. */
-        return aws_find_name(pub, target, id, err);
+        return 0;
     }
     if (is_complete(pub, &target->ec2, &image, &found, err) < 0 ||
         (found && find_copies(pub, target, &found, err) < 0) ||

@@ -327,9 +327,14 @@ int aws_upload(struct publication *pub, void *state, struct error *err)
 {
     struct aws_target *target = state;
     enum look look = LOOK_COMPLETED;
+    char id[AWS_ID_MAX];
     bool adopted;
 
     if (aws_adopt(pub, target, &adopted, err) < 0) {
+        return -1;
+    }
+    /* Is the name taken? Before gigabytes are sent for nothing. */
+    if (!adopted && aws_find_name(pub, target, id, err) < 0) {
         return -1;
     }
     int result = adopted ? PHASE_DONE : choose_blocks(pub, target, err);

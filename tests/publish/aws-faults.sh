@@ -118,6 +118,8 @@ expect_text stderr web-1 "$image"
 expect_harmless stderr
 [ "$(aws_count '.operation == "PutSnapshotBlock"')" -eq 0 ] || fail "blocks are sent for nothing"
 [ "$(aws_state '.snapshots | length')" -eq 2 ] || fail "a snapshot is left over"
+expect_status 0 "$KILN" publish again --abort
+expect_text stdout 'cloud  aborted'
 
 # Nothing but errors: it ends, with the service's own words.
 anew

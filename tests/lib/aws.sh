@@ -58,11 +58,12 @@ aws_stop()
 # aws_certificate: aws/server.pem for localhost, by a CA in aws/ca.pem that only this test knows.
 aws_certificate()
 {
-    need openssl
-    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj '/CN=test CA' \
-        -keyout aws/ca.key -out aws/ca.pem -addext keyUsage=critical,keyCertSign 2>/dev/null
-    openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout aws/server.key \
-        -out aws/server.csr 2>/dev/null
+    local new=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes)
+
+    openssl req -x509 "${new[@]}" -days 2 -subj '/CN=test CA' -keyout aws/ca.key \
+        -out aws/ca.pem -addext keyUsage=critical,keyCertSign 2>/dev/null
+    openssl req "${new[@]}" -subj /CN=localhost -keyout aws/server.key -out aws/server.csr \
+        2>/dev/null
     printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\n' >aws/server.ext
     openssl x509 -req -in aws/server.csr -CA aws/ca.pem -CAkey aws/ca.key -CAcreateserial -days 2 \
         -extfile aws/server.ext -out aws/server.pem 2>/dev/null

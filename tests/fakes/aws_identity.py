@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who sent a request: keys, sessions and roles, signatures (version 4) and STS."""
 import datetime
+import functools
 import hashlib
 import hmac
 import re
 import secrets
 import threading
 import time
+import types
 
 import botocore.auth
-import botocore.awsrequest
 import botocore.credentials
 
 SKEW = 15 * 60
@@ -29,32 +30,53 @@ class Denied(Exception):
         self.cause = cause
 
 
+class SignedHeaders(dict):
+    """What botocore's signer wants to know of headers, which here come once each."""
+
+    def get_all(self, name):
+        return [self[name]]
+
+
+@functools.lru_cache(256)
+def signing_key(secret, *scope):
+    key = ("AWS4" + secret).encode()
+    for part in (*scope, "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
+
+
 class Signature(botocore.auth.SigV4Auth):
     """botocore's signer over exactly the headers that the request says it signed."""
 
-    def __init__(self, key, scope):
+    def __init__(self, key, scope, payload_hash):
         credentials = botocore.credentials.Credentials(key.id, key.secret)
         super().__init__(credentials, scope["service"], scope["region"])
-        self.names = scope["headers"].split(";")
-        self.payload_hash = None
+        self.names, self.payload_hash = scope["headers"].split(";"), payload_hash
 
     def headers_to_sign(self, request):
-        headers = botocore.auth.HTTPHeaders()
-        for name in self.names:
-            headers[name] = request.headers[name]
-        return headers
+        return SignedHeaders((name, request.headers[name]) for name in self.names)
 
     def payload(self, request):
         return self.payload_hash
 
-    def of(self, request, stamp, payload_hash):
+    def signature(self, string_to_sign, request):
+        key = signing_key(self.credentials.secret_key, request.context["timestamp"][:8],
+                          self._region_name, self._service_name)
+        return hmac.digest(key, string_to_sign.encode(), "sha256").hex()
+
+    def of(self, request, stamp):
         """The signature as it should be."""
-        self.payload_hash = payload_hash
-        signed = botocore.awsrequest.AWSRequest(
-            request.method, f"http://{request.headers['host']}{request.target}",
-            {name: request.headers[name] for name in self.names})
-        signed.context["timestamp"] = stamp
+        signed = types.SimpleNamespace(
+            method=request.method, url=f"http://{request.headers['host']}{request.target}",
+            headers=request.headers, params=None, context={"timestamp": stamp})
         return self.signature(self.string_to_sign(signed, self.canonical_request(signed)), signed)
+
+
+@functools.lru_cache(256)
+def seconds_of(stamp):
+    """Seconds since 1970 of an X-Amz-Date."""
+    return datetime.datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(
+        tzinfo=datetime.timezone.utc).timestamp()
 
 
 class Key:
@@ -117,7 +139,7 @@ class Identities:
         claimed = request.headers.get("x-amz-content-sha256", body_hash)
         if claimed != body_hash and not (may_leave_open and claimed == UNSIGNED):
             raise Denied("signature", "x-amz-content-sha256 is not the body's")
-        expected = Signature(key, scope).of(request, stamp, claimed)
+        expected = Signature(key, scope, claimed).of(request, stamp)
         if not hmac.compare_digest(expected, scope["signature"]):
             raise Denied("signature", "The request signature we calculated does not match the "
                          "signature you provided. Check your AWS Secret Access Key and signing "
@@ -131,8 +153,7 @@ class Identities:
     def stamp(self, request, scope):
         stamp = request.headers.get("x-amz-date", "")
         try:
-            when = datetime.datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(
-                tzinfo=datetime.timezone.utc).timestamp()
+            when = seconds_of(stamp)
         except ValueError:
             raise Denied("signature", "X-Amz-Date is missing or no time") from None
         if stamp[:8] != scope["day"]:

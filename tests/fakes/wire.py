@@ -2,11 +2,13 @@
 """HTTP/1.1 for the fakes: a thread for each connection, bodies straight into a buffer that is used
 again, and what a real server never does: cut connections and replies where a fault says so."""
 import email.utils
+import functools
 import re
 import socket
 import ssl
 import struct
 import threading
+import time
 
 HEAD_MAX = 64 << 10
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -16,6 +18,11 @@ PHRASES = {200: "OK", 201: "Created", 202: "Accepted", 400: "Bad Request", 401: 
            412: "Precondition Failed", 413: "Payload Too Large", 429: "Too Many Requests",
            500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable",
            504: "Gateway Timeout"}
+
+
+@functools.lru_cache(2)
+def date(seconds):
+    return email.utils.formatdate(seconds, usegmt=True)
 
 
 class Closed(Exception):
@@ -103,7 +110,7 @@ class Connection:
     def reply(self, status, headers, body=b"", cut=None):
         """CUT: only so many bytes of it are sent, and then the connection ends."""
         lines = [f"HTTP/1.1 {status} {PHRASES.get(status, 'Status')}",
-                 f"Date: {email.utils.formatdate(usegmt=True)}", f"Content-Length: {len(body)}"]
+                 f"Date: {date(int(time.time()))}", f"Content-Length: {len(body)}"]
         lines += [f"{name}: {value}" for name, value in headers]
         data = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace") + body
         self.sock.sendall(data if cut is None else data[:cut])

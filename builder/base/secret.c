@@ -7,7 +7,7 @@
 
 void secret_wipe(void *data, size_t size)
 {
-    if (size != 0) {
+    if (data != NULL) {
         explicit_bzero(data, size);
     }
 }

@@ -68,8 +68,10 @@ static void proxy_variables(const struct http_call *call, struct buf *ret)
     }
 }
 
-static int hint_certificate(const struct http *http, CURL *curl, struct error *err)
+static int hint_certificate(const struct http *http, CURL *curl, const char *text,
+                            struct error *err)
 {
+    const struct trust *trust = &http->trust;
     char now[TEXT_TIME_MAX];
     long verdict = 0;
 
@@ -80,28 +82,27 @@ static int hint_certificate(const struct http *http, CURL *curl, struct error *e
                          "new certificate",
                          text_time((int64_t)time(NULL), now));
     }
-    if (verdict == X509_V_OK || verdict == X509_V_ERR_HOSTNAME_MISMATCH ||
-        verdict == X509_V_ERR_IP_ADDRESS_MISMATCH) {
+    if (strstr(text, "target host") != NULL) { /* libcurl's own check has no number */
         return fail_hint(err, "the certificate is for another name: is the host in the URL right?");
     }
-    if (http->trust.file == NULL && http->trust.dir == NULL) {
+    if (trust->file == NULL && trust->dir == NULL) {
         return fail_hint(err, "if the server's certificate, or that of a proxy which looks into "
                               "TLS, is signed by a CA of your own, set CURL_CA_BUNDLE to a PEM "
                               "file of it");
     }
-    return fail_hint(err, "only what is signed by a CA in '%s'%s%s is trusted",
-                     http->trust.file != NULL ? http->trust.file : http->trust.dir,
-                     http->trust.from != NULL ? ", which is named by " : "",
-                     http->trust.from != NULL ? http->trust.from : "");
+    return fail_hint(err, "only what a CA in '%s' signed is trusted%s%s",
+                     trust->file != NULL ? trust->file : trust->dir,
+                     trust->from != NULL ? "; the environment says so: " : "",
+                     trust->from != NULL ? trust->from : "");
 }
 
 static int hint(const struct http *http, const struct http_call *call, CURL *curl, CURLcode code,
-                struct error *err)
+                const char *text, struct error *err)
 {
     SCOPED(buf_done) struct buf proxies = {0};
 
     if (code == CURLE_PEER_FAILED_VERIFICATION) {
-        return hint_certificate(http, curl, err);
+        return hint_certificate(http, curl, text, err);
     }
     proxy_variables(call, &proxies);
     if (proxies.size != 0) {
@@ -122,5 +123,5 @@ int cause_fail(const struct http *http, const struct http_call *call, CURL *curl
 
     *ret_again = !is_final(curl, code);
     (void)fail(err, FAIL_REMOTE, "%s %s: %s", call->method, url, cause);
-    return hint(http, call, curl, code, err);
+    return hint(http, call, curl, code, text, err);
 }

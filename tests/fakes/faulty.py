@@ -8,13 +8,14 @@ others are answered with 200 and the SHA-256 of the body.
     /status/S/K            status S; with ?retry-after=TEXT that header, a - for a blank
     /drop/N/K              the connection is reset after N bytes of body
     /lost/K                all of it is read, and the connection closed
-    /cut/K /garbage/K      a reply shorter than it says; no HTTP
+    /cut/K /torn/K         a reply shorter than it says; one that ends amid its headers
+    /garbage/K             no HTTP
     /silent/K              all of it is read, and nothing said
     /stall/N/K             nothing is read after N bytes of body
     /late/MS               all of it is read, the answer comes MS later
-    /early/S/N             status S after N bytes of body, and the connection is closed
+    /early/S/N             status S after N bytes of body, and the connection is reset
     /closing               200, and the connection is closed without a word
-    /once                  200; the second request on a connection is half read, and it is closed
+    /once                  200; the second request on a connection is read for a part, and it is reset
     /interim               100 and 103 with headers before the reply
     /chunked               a reply in chunks with a trailer
     /denied/END            401, unless the token ends so
@@ -122,7 +123,6 @@ def reset(sock):
 class Faulty(Listener):
     def __init__(self, context=None, host="127.0.0.1"):
         self.requests, self.counts = [], {}
-        self.reached = threading.Event()  # the latest request has come to where it goes wrong
         super().__init__(context, host)
 
     def url(self, path):
@@ -147,7 +147,7 @@ class Faulty(Listener):
         path, _, query = target.partition("?")
         what, *arguments = path.strip("/").split("/")
         action = getattr(self, "do_" + what)
-        if what in ("status", "drop", "lost", "cut", "garbage", "silent", "stall"):
+        if what in ("status", "drop", "lost", "cut", "torn", "garbage", "silent", "stall"):
             if count > int(arguments.pop()):
                 action = self.do_ok
         return action(stream, request, left, arguments, query)
@@ -163,7 +163,8 @@ class Faulty(Listener):
     @staticmethod
     def reply(stream, request, status, body=b"", *headers):
         head = f"HTTP/1.1 {status} Because\r\nContent-Length: {len(body)}\r\n"
-        stream.sock.sendall((head + "".join(f"{h}\r\n" for h in headers) + "\r\n").encode() + (b"" if request.method == "HEAD" else body))
+        head += "".join(f"{line}\r\n" for line in headers) + "\r\n"
+        stream.sock.sendall(head.encode() + (b"" if request.method == "HEAD" else body))
         return True
 
     def do_ok(self, stream, request, left, *_):
@@ -186,18 +187,20 @@ class Faulty(Listener):
         self.read_body(stream, request, left)
         stream.sock.sendall(b"HTTP/1.1 200 Fine\r\nContent-Length: 100\r\n\r\nonly this")
 
+    def do_torn(self, stream, request, left, arguments, query):
+        self.read_body(stream, request, left)
+        stream.sock.sendall(b"HTTP/1.1 200 Fine\r\nX-Half: ")
+
     def do_garbage(self, stream, request, left, arguments, query):
         self.read_body(stream, request, left)
         stream.sock.sendall(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
 
     def do_silent(self, stream, request, left, arguments, query):
         self.read_body(stream, request, left)
-        self.reached.set()
         self.over.wait(60)
 
     def do_stall(self, stream, request, left, arguments, query):
         self.read_body(stream, request, min(left, int(arguments[0])))
-        self.reached.set()
         self.over.wait(60)
 
     def do_late(self, stream, request, left, arguments, query):
@@ -208,6 +211,7 @@ class Faulty(Listener):
     def do_early(self, stream, request, left, arguments, query):
         self.read_body(stream, request, min(left, int(arguments[1])))
         self.reply(stream, request, int(arguments[0]), b"that is too much", "Connection: close")
+        reset(stream.sock)
 
     def do_closing(self, stream, request, left, *_):
         self.do_ok(stream, request, left)
@@ -215,7 +219,9 @@ class Faulty(Listener):
     def do_once(self, stream, request, left, *_):
         if len([other for other in self.requests if other.connection == request.connection]) == 1:
             return self.do_ok(stream, request, left)
-        self.read_body(stream, request, left // 2)
+        self.read_body(stream, request, min(left, 500000))
+        self.over.wait(0.1)  # the other side can send no more, or has sent it all
+        reset(stream.sock)
 
     def do_chunked(self, stream, *_):
         stream.sock.sendall(b"HTTP/1.1 200 Fine\r\nTransfer-Encoding: chunked\r\nTrailer: X-Trailer\r\n\r\n"

@@ -20,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/scope.h"
@@ -267,15 +266,26 @@ static void take_option(struct job *job, const char *name, char *value)
     }
 }
 
+/* Not getrusage, which counts what was before exec as well. */
+static unsigned long highest_memory_kib(void)
+{
+    SCOPED_FILE FILE *file = fopen("/proc/self/status", "re");
+    char line[200];
+
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+        if (text_starts(line, "VmHWM:")) {
+            return strtoul(line + 6, NULL, 10);
+        }
+    }
+    return 0;
+}
+
 static void say_end(struct job *job)
 {
-    struct rusage usage = {0};
-
-    (void)getrusage(RUSAGE_SELF, &usage);
-    printf("sent %lld\nrenewed %u\nrewound %u\nthrottled %llu\nmemory %ld\n",
+    printf("sent %lld\nrenewed %u\nrewound %u\nthrottled %llu\nmemory %lu\n",
            (long long)atomic_load(&job->sent), atomic_load(&job->renewed),
            atomic_load(&job->rewound), (unsigned long long)http_throttled(job->http),
-           usage.ru_maxrss);
+           highest_memory_kib());
 }
 
 int main(int argc, char **argv)

@@ -204,22 +204,20 @@ def flat(parsed):
 
 
 def files(program, count, chance):
-    cases, ours, theirs = [], [], []
+    cases = [random_file(chance) for _ in range(count)]
+    theirs = []
     with tempfile.TemporaryDirectory() as directory:
-        path = os.path.join(directory, "config")
-        for _ in range(count):
-            case = random_file(chance)
+        paths = [os.path.join(directory, str(number)) for number in range(count)]
+        for path, case in zip(paths, cases):
             with open(path, "w", encoding="utf-8", newline="") as file:
                 file.write(case)
-            result = subprocess.run([program, "ini", path], stdout=subprocess.PIPE,
-                                    stderr=subprocess.PIPE, encoding="utf-8", check=False)
-            cases.append(case)
-            ours.append(json.loads(result.stdout) if result.returncode == 0 else result.stderr)
             try:
                 theirs.append(flat(botocore.configloader.raw_config_parse(path)))
             except botocore.exceptions.ConfigParseError as problem:
                 theirs.append(str(problem))
-    compare("files", cases, ours, theirs)
+        result = subprocess.run([program, "ini", *paths], stdout=subprocess.PIPE, check=True,
+                                encoding="utf-8")
+    compare("files", cases, [json.loads(line) for line in result.stdout.splitlines()], theirs)
 
 
 # --- command lines -------------------------------------------------------------------------------

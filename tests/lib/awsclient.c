@@ -6,7 +6,7 @@
  *                          secret, token} -> the lines of a header that are added
  *     awsclient endpoint   [service, region, fips, dualstack] -> a URL
  *     awsclient words      a command line -> its words, or null
- *     awsclient ini FILE   -> {section: {key: value}}, or the error
+ *     awsclient ini FILE...  {section: {key: value}} of each, or the error
  *     awsclient keys STEP...  finds keys as kiln would and does what the steps say:
  *         get         prints the keys of now
  *         refused     likewise, after those of before were refused
@@ -137,18 +137,17 @@ static int lines(json_t *(*answer)(const json_t *))
     return 0;
 }
 
-static int show_ini(const char *path)
+static json_t *read_ini(const char *path, struct error *err)
 {
     SCOPED(buf_done) struct buf text = {0};
     SCOPED(ini_freep) struct ini *ini = NULL;
-    struct error err = {0};
-    json_t *result = json_object();
+    json_t *result;
 
-    if (file_read(path, INI_MAX, &text, &err) < 0 ||
-        ini_parse(path, text.data, text.size, &ini, &err) < 0) {
-        json_decref(result);
-        return tell(&err);
+    if (file_read(path, INI_MAX, &text, err) < 0 ||
+        ini_parse(path, text.data, text.size, &ini, err) < 0) {
+        return json_string(err->message);
     }
+    result = json_object();
     for (size_t i = 0; i < ini->count; i++) {
         json_t *section = json_object();
 
@@ -159,7 +158,16 @@ static int show_ini(const char *path)
         }
         (void)json_object_set_new(result, ini->sections[i].name, section);
     }
-    print(result);
+    return result;
+}
+
+static int show_files(char **paths)
+{
+    for (; *paths != NULL; paths++) {
+        struct error err = {0};
+
+        print(read_ini(*paths, &err));
+    }
     return 0;
 }
 
@@ -308,10 +316,10 @@ int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "";
 
-    return strcmp(what, "sign") == 0               ? lines(sign)
-           : strcmp(what, "endpoint") == 0         ? lines(endpoint)
-           : strcmp(what, "words") == 0            ? lines(words)
-           : strcmp(what, "ini") == 0 && argc == 3 ? show_ini(argv[2])
-           : strcmp(what, "keys") == 0             ? keys(argv + 2)
-                                                   : 2;
+    return strcmp(what, "sign") == 0       ? lines(sign)
+           : strcmp(what, "endpoint") == 0 ? lines(endpoint)
+           : strcmp(what, "words") == 0    ? lines(words)
+           : strcmp(what, "ini") == 0      ? show_files(argv + 2)
+           : strcmp(what, "keys") == 0     ? keys(argv + 2)
+                                           : 2;
 }

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <curl/curl.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 
 #include "base/secret.h"
@@ -212,6 +213,14 @@ static int on_progress(void *data, curl_off_t download_size, curl_off_t download
     return next_piece(attempt);
 }
 
+/* Nothing that is started meanwhile inherits a connection: libcurl's own way would let it. */
+static curl_socket_t on_open(void *data, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    (void)data;
+    (void)purpose;
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
 /* --- how it is set up --- */
 
 static void set_method(struct attempt *attempt)
@@ -251,6 +260,7 @@ static void set_callbacks(struct attempt *attempt)
     (void)curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
     (void)curl_easy_setopt(curl, CURLOPT_XFERINFODATA, attempt);
     (void)curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    (void)curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, on_open);
     (void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, attempt->text);
 }
 
@@ -394,6 +404,11 @@ static int take_status(struct attempt *attempt, bool *ret_again)
         return fail(attempt->err, FAIL_REMOTE, "%s %s: the reply ends amid its headers",
                     attempt->call->method, url);
     }
+    if (status < 300 && (uint64_t)attempt->reported < body_size(attempt)) {
+        *ret_again = true;
+        return fail(attempt->err, FAIL_REMOTE, "%s %s: status %ld before all of it was sent",
+                    attempt->call->method, url, status);
+    }
     attempt->reply->status = (unsigned)status;
     buf_add(&attempt->reply->body, "", 0);
     return 0;
@@ -401,6 +416,7 @@ static int take_status(struct attempt *attempt, bool *ret_again)
 
 static int perform(struct attempt *attempt, struct curl_slist *headers, bool *ret_again)
 {
+    curl_off_t uploaded = 0;
     CURLcode code;
     int ret;
 
@@ -411,6 +427,8 @@ static int perform(struct attempt *attempt, struct curl_slist *headers, bool *re
     (void)curl_easy_setopt(attempt->curl, CURLOPT_HTTPHEADER, headers);
     attempt->moved_ms = clock_ms();
     code = curl_easy_perform(attempt->curl);
+    (void)curl_easy_getinfo(attempt->curl, CURLINFO_SIZE_UPLOAD_T, &uploaded);
+    report_sent(attempt, uploaded); /* what was sent in its last round, too */
     ret = code == CURLE_OK ? take_status(attempt, ret_again) : conclude(attempt, code, ret_again);
     curl_easy_reset(attempt->curl); /* what is kept: connections, and what makes them quick */
     return ret;

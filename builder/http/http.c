@@ -67,7 +67,7 @@ uint64_t http_throttled(const struct http *http)
 struct sending {
     struct http *http;
     const struct http_call *call;
-    int64_t begun_ms;
+    int64_t begun_ms, failed_ms; /* FAILED: when its first attempt that failed had ended */
     unsigned failures;
     bool renewed;
 };
@@ -79,7 +79,8 @@ static int64_t pause_ms(const struct sending *sending, const struct http_reply *
     int64_t succeeded = atomic_load(&sending->http->succeeded_ms);
     struct retry retry = {.failures = sending->failures,
                           .tries = sending->call->tries,
-                          .since_ms = succeeded > sending->begun_ms ? succeeded : sending->begun_ms,
+                          .since_ms =
+                              succeeded > sending->failed_ms ? succeeded : sending->failed_ms,
                           .now_ms = clock_ms(),
                           .give_up_ms = UINT64_C(1000) * (give_up_s != 0 ? give_up_s : GIVE_UP_S),
                           .told_ms = retry_after_ms(reply, time(NULL))};
@@ -174,7 +175,9 @@ static int step(struct sending *sending, struct http_reply *ret, struct error *e
         http_reply_done(ret);
         return call->renew(call->data, err) < 0 ? -1 : 1;
     }
-    sending->failures++;
+    if (sending->failures++ == 0) {
+        sending->failed_ms = clock_ms();
+    }
     pause = pause_ms(sending, ret);
     if (pause < 0) {
         return give_up(sending, &cause, err);

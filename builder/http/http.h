@@ -25,7 +25,9 @@ struct http_options {
     const char
         *ca_file;      /* PEM, instead of CURL_CA_BUNDLE, SSL_CERT_FILE and the system's; or NULL */
     struct rate *rate; /* borrowed; NULL: no limit */
-    unsigned give_up_s; /* how long nothing may succeed before it is given up; 0: 300 */
+    /* How long after a first failure nothing may succeed before it is given up; 0: 300. Of this
+     * call, that is, or of any other. An attempt may take longer: there is a second one. */
+    unsigned give_up_s;
     unsigned stalled_s; /* how long no byte may move before an attempt has failed; 0: 30 */
     /*
      * How many bytes of bodies went out since the last call, from any thread; negative when an

@@ -20,7 +20,7 @@ uint64_t retry_after_ms(const struct http_reply *reply, time_t now);
 
 struct retry {
     unsigned failures, tries;     /* TRIES 0: any number */
-    int64_t since_ms, now_ms;     /* when something last went well, or the call began */
+    int64_t since_ms, now_ms;     /* when something last went well, or first failed */
     uint64_t give_up_ms, told_ms; /* TOLD: by Retry-After; 0: it was not */
 };
 

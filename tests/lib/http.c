@@ -4,8 +4,8 @@
  *
  * Sends requests as kiln does, one after the other with the same struct http, told from outside. On
  * stdout, a line each: "retrying LINE", "status 200", "header LINE", "body BYTES", "error KIND
- * MESSAGE", "hint HINT", and at the end "sent BYTES", "renewed TIMES", "rewound TIMES", "throttled
- * TIMES", "memory KIB" (its highest). Foreign bytes are escaped.
+ * MESSAGE", "hint HINT", and at the end "inherited CONNECTIONS", "sent BYTES", "renewed TIMES",
+ * "rewound TIMES", "throttled TIMES", "memory KIB" (its highest). Foreign bytes are escaped.
  *
  * memory SIZE, stream SIZE: a body (byte number N is N * 7 mod 251). file PATH: the stream is what
  * is in there. cut N: the stream breaks after N bytes. slow MS: it waits so long before each piece.
@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/scope.h"
@@ -280,8 +281,24 @@ static unsigned long highest_memory_kib(void)
     return 0;
 }
 
+/* How many connections a program started now would inherit. */
+static unsigned inherited(void)
+{
+    unsigned count = 0;
+
+    for (int fd = 3; fd < 256; fd++) {
+        struct sockaddr_storage address = {0};
+        socklen_t size = sizeof(address);
+
+        count += getsockname(fd, (struct sockaddr *)&address, &size) == 0 &&
+                 address.ss_family != AF_UNIX && (fcntl(fd, F_GETFD) & FD_CLOEXEC) == 0;
+    }
+    return count;
+}
+
 static void say_end(struct job *job)
 {
+    printf("inherited %u\n", inherited());
     printf("sent %lld\nrenewed %u\nrewound %u\nthrottled %llu\nmemory %lu\n",
            (long long)atomic_load(&job->sent), atomic_load(&job->renewed),
            atomic_load(&job->rewound), (unsigned long long)http_throttled(job->http),

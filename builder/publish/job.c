@@ -118,7 +118,7 @@ static const char *parent_digest(const struct parent *parent, char out[HASH_HEX_
     uint8_t digest[HASH_SIZE];
 
     if (parent == NULL) {
-        return strcpy(out, PARENT_NONE);
+        return memcpy(out, PARENT_NONE, sizeof(PARENT_NONE));
     }
     result = json_dumps(parent->result, JSON_COMPACT | JSON_SORT_KEYS);
     text = xprintf("kiln-parent 1\n%s\n%s\n", hash_hex(parent->disk_digest, out), result);

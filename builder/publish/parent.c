@@ -44,22 +44,29 @@ void parent_free(struct parent *parent)
 
 /* ---- where ---- */
 
-static int choose_directory(const char *image, const char *target, char **ret, struct error *err)
+/* $XDG_STATE_HOME, or what stands for it; NULL: there is none. A new string. */
+static char *state_home(void)
 {
     const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    SCOPED_FREE char *base = NULL;
 
     /* The XDG base directory specification: a relative path is to be ignored. */
     if (state != NULL && state[0] == '/') {
-        base = xstrdup(state);
-    } else if (home != NULL && home[0] == '/') {
-        base = xprintf("%s/.local/state", home);
-    } else {
-        fail(err, FAIL_ERROR, "there is no place for what was published");
-        return fail_hint(err, "set HOME or XDG_STATE_HOME to an absolute path");
+        return xstrdup(state);
     }
-    *ret = xprintf("%s/kiln/published/%s/%s", base, image, target);
-    return 0;
+    return home != NULL && home[0] == '/' ? xprintf("%s/.local/state", home) : NULL;
+}
+
+/* A new string, or NULL on error. */
+static char *choose_directory(const char *image, const char *target, struct error *err)
+{
+    SCOPED_FREE char *base = state_home();
+
+    if (base == NULL) {
+        fail(err, FAIL_ERROR, "there is no place for what was published");
+        fail_hint(err, "set HOME or XDG_STATE_HOME to an absolute path");
+        return NULL;
+    }
+    return xprintf("%s/kiln/published/%s/%s", base, image, target);
 }
 
 /* Several kilns may read and replace it at once. */
@@ -129,13 +136,13 @@ int parent_load(const char *image, const char *target, const char *scope, struct
                 struct error *err)
 {
     SCOPED(parent_freep) struct parent *parent = xcalloc(1, sizeof(*parent));
-    SCOPED_FREE char *dir = NULL;
+    SCOPED_FREE char *dir = choose_directory(image, target, err);
     SCOPED_FREE char *path = NULL;
     SCOPED(buf_done) struct buf text = {0};
     SCOPED_FD int lock = -1;
 
     *ret = NULL;
-    if (choose_directory(image, target, &dir, err) < 0) {
+    if (dir == NULL) {
         return -1;
     }
     path = file_join(dir, RECORD_NAME);
@@ -328,11 +335,11 @@ static void remove_others(const char *dir, const char *kept)
 int parent_save(const struct reader *bundle, const char *target, const char *scope,
                 const json_t *result, struct error *err)
 {
-    SCOPED_FREE char *dir = NULL;
+    SCOPED_FREE char *dir = choose_directory(bundle->name, target, err);
     SCOPED_FREE char *index = NULL;
     SCOPED_FD int lock = -1;
 
-    if (choose_directory(bundle->name, target, &dir, err) < 0 || file_make_dirs(dir, err) < 0 ||
+    if (dir == NULL || file_make_dirs(dir, err) < 0 ||
         lock_directory(dir, LOCK_EX, &lock, err) < 0) {
         return -1;
     }

@@ -172,6 +172,7 @@ static void what_is_damaged_is_an_error(void **state)
     SCOPED(reader_freep) struct reader *old = make_bundle("old", 1, old_blocks, 3);
     SCOPED(reader_freep) struct reader *new = make_bundle("new", 1, new_blocks, 3);
     SCOPED_FREE char *index = index_of(old);
+    SCOPED_FREE char *other = file_join(new->path, INDEX_NAME);
     struct error err = {0};
 
     (void)state;
@@ -181,7 +182,7 @@ static void what_is_damaged_is_an_error(void **state)
         must_not_load(RECORD "' is no record of a publish");
     }
     must_save(old, "snap-1");
-    copy_file("new/blocks.index", index);
+    copy_file(other, index);
     must_not_load("is not the index of its disk");
     assert_int_equal(unlink(index), 0);
     must_not_load(".index");

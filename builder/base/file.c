@@ -349,3 +349,13 @@ char *file_beside(const char *file, const char *path)
 
     return strchr(file, '/') != NULL ? file_join(dir, path) : xstrdup(path);
 }
+
+char *file_user_dir(const char *variable, const char *below_home)
+{
+    const char *dir = getenv(variable), *home = getenv("HOME");
+
+    if (dir != NULL && dir[0] == '/') {
+        return xstrdup(dir);
+    }
+    return home != NULL && home[0] == '/' ? xprintf("%s/%s", home, below_home) : NULL;
+}

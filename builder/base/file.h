@@ -73,4 +73,11 @@ char *file_beside(const char *file, const char *path);
 /* Everything of PATH before its last component: "." for a bare name. */
 char *file_dir(const char *path);
 
+/*
+ * The user's directory that VARIABLE ("XDG_CACHE_HOME") names, else BELOW_HOME (".cache") in $HOME;
+ * NULL when there is neither. As the XDG base directory specification wants it, a relative path is
+ * ignored. A new string.
+ */
+char *file_user_dir(const char *variable, const char *below_home);
+
 #endif

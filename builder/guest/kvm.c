@@ -89,13 +89,9 @@ void kvm_host_done(struct kvm_host *host)
 
 char *kvm_memory_path(void)
 {
-    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    SCOPED_FREE char *cache = file_user_dir("XDG_CACHE_HOME", ".cache");
 
-    /* The XDG base directory specification: a relative path is to be ignored. */
-    if (cache != NULL && cache[0] == '/') {
-        return xprintf("%s/kiln/kvm", cache);
-    }
-    return home != NULL && home[0] == '/' ? xprintf("%s/.cache/kiln/kvm", home) : NULL;
+    return cache != NULL ? file_join(cache, "kiln/kvm") : NULL;
 }
 
 /* Everything of the file before the cause. */

@@ -47,24 +47,31 @@ char *catalog_place(const char *path, const json_t *image)
 
 /* ---- the catalog itself ---- */
 
+/* A new string, or NULL. */
+static char *choose_path(const char *own)
+{
+    SCOPED_FREE char *data = NULL;
+    const char *home = getenv("HOME");
+
+    if (own == NULL) {
+        data = file_user_dir("XDG_DATA_HOME", ".local/share");
+        return data != NULL ? file_join(data, "kiln/images") : NULL;
+    }
+    if (own[0] == '/') {
+        return xstrdup(own);
+    }
+    return home != NULL && home[0] == '/' ? file_join(home, own + strlen("~/")) : NULL;
+}
+
 int catalog_path(const char *own, char **ret, struct error *err)
 {
-    const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
-    bool has_home = home != NULL && home[0] == '/';
+    char *path = choose_path(own);
 
-    if (own != NULL && own[0] == '/') {
-        *ret = xstrdup(own);
-    } else if (own != NULL && has_home) {
-        *ret = file_join(home, own + strlen("~/"));
-    } else if (own == NULL && data != NULL && data[0] == '/') {
-        /* The XDG base directory specification: a relative path is to be ignored. */
-        *ret = xprintf("%s/kiln/images", data);
-    } else if (own == NULL && has_home) {
-        *ret = xprintf("%s/.local/share/kiln/images", home);
-    } else {
+    if (path == NULL) {
         fail(err, FAIL_ERROR, "there is no place for a directory of images");
         return fail_hint(err, "set HOME to an absolute path, or give the target a 'path'");
     }
+    *ret = path;
     return 0;
 }
 

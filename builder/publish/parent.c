@@ -44,22 +44,10 @@ void parent_free(struct parent *parent)
 
 /* ---- where ---- */
 
-/* $XDG_STATE_HOME, or what stands for it; NULL: there is none. A new string. */
-static char *state_home(void)
-{
-    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-
-    /* The XDG base directory specification: a relative path is to be ignored. */
-    if (state != NULL && state[0] == '/') {
-        return xstrdup(state);
-    }
-    return home != NULL && home[0] == '/' ? xprintf("%s/.local/state", home) : NULL;
-}
-
 /* A new string, or NULL on error. */
 static char *choose_directory(const char *image, const char *target, struct error *err)
 {
-    SCOPED_FREE char *base = state_home();
+    SCOPED_FREE char *base = file_user_dir("XDG_STATE_HOME", ".local/state");
 
     if (base == NULL) {
         fail(err, FAIL_ERROR, "there is no place for what was published");

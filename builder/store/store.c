@@ -34,17 +34,13 @@ bool store_has_entries(enum store_kind kind)
 /* NULL: there is no place for one. */
 static char *choose_path(void)
 {
-    const char *own = getenv("KILN_STORE"), *cache = getenv("XDG_CACHE_HOME");
-    const char *home = getenv("HOME");
+    SCOPED_FREE char *cache = file_user_dir("XDG_CACHE_HOME", ".cache");
+    const char *own = getenv("KILN_STORE");
 
     if (own != NULL && own[0] != '\0') {
         return xstrdup(own);
     }
-    /* The XDG base directory specification: a relative path is to be ignored. */
-    if (cache != NULL && cache[0] == '/') {
-        return xprintf("%s/kiln", cache);
-    }
-    return home != NULL && home[0] == '/' ? xprintf("%s/.cache/kiln", home) : NULL;
+    return cache != NULL ? file_join(cache, "kiln") : NULL;
 }
 
 /* Whoever could write there could put content of his own under any key, digest and all. */

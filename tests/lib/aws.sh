@@ -98,6 +98,15 @@ aws_fault()
     aws_fake faults "[{$1}]"
 }
 
+# aws_call SERVICE OPERATION [JSON]: a call by somebody else, with the first of the keys.
+aws_call()
+{
+    env -u AWS_PROFILE -u AWS_SESSION_TOKEN AWS_ENDPOINT_URL="$AWS_HTTPS" \
+        AWS_CA_BUNDLE="$PWD/aws/ca.pem" AWS_DEFAULT_REGION="${AWS_REGION-eu-west-1}" \
+        AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE AWS_SECRET_ACCESS_KEY="$AWS_SECRET" \
+        "$TOP/tests/lib/aws_call.py" "$@"
+}
+
 # aws_state FILTER: what jq finds in the fake's state.
 aws_state()
 {

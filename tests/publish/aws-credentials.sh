@@ -21,15 +21,17 @@ anew()
     aws_mark
 }
 
-# spied COMMAND...: run, while the command lines of it and all its children are looked at.
+# spied COMMAND...: run, while the command lines of it and its children are looked at.
 spied()
 {
-    local pid
+    local pid process
 
     "$@" >stdout 2>stderr &
     pid=$!
     while kill -0 "$pid" 2>/dev/null; do
-        cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' '\n' >>cmdlines || true
+        for process in "$pid" $(pgrep -P "$pid"); do
+            tr '\0' '\n' 2>/dev/null <"/proc/$process/cmdline" >>cmdlines || true
+        done
         sleep 0.02
     done
     status=0
@@ -73,17 +75,21 @@ unset AWS_WEB_IDENTITY_TOKEN_FILE AWS_ROLE_ARN
 
 # Keys out of the environment cannot be renewed: it ends and says so; with new ones it goes on.
 anew
-token()
+new_session()
 {
-    AWS_PROFILE=base "$TOP/tests/lib/aws_session.py" "$AWS_HTTP" "$AWS_SECRET" "$AWS_ROLE"
+    aws_call sts assume_role "{\"RoleArn\": \"$AWS_ROLE\", \"RoleSessionName\": \"kiln\"}" >aws/session
+    AWS_ACCESS_KEY_ID=$(jq -r .Credentials.AccessKeyId aws/session)
+    AWS_SECRET_ACCESS_KEY=$(jq -r .Credentials.SecretAccessKey aws/session)
+    AWS_SESSION_TOKEN=$(jq -r .Credentials.SessionToken aws/session)
+    export AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN
 }
-eval "$(token)"
+new_session
 aws_fault '"operation": "PutSnapshotBlock", "kind": "expire", "after": 12'
 spied "$KILN" -v publish one --full --json
 [ "$status" -eq 5 ] || fail "expired keys: status $status"
 expect_text stderr Expired
 cat stdout stderr >>said
-eval "$(token)"
+new_session
 aws_mark
 spied "$KILN" -v publish one --full --json
 [ "$status" -eq 0 ] || { cat stderr; fail "with new keys: status $status"; }
@@ -136,6 +142,7 @@ wait "$kiln" || status=$?
 [ -z "$(ls cores)" ] || fail "a core: $(ls cores)"
 
 # Nothing of all that anywhere: what the test wrote itself aside.
+expect_text cmdlines publish
 expect_no_text cmdlines PLANTED
 expect_no_text said PLANTED
 expect_no_text aws/journal PLANTED

@@ -94,6 +94,12 @@ survives "a cancelled snapshot" '"operation": "PutSnapshotBlock", "kind": "cance
 [ "$(aws_count '.operation == "StartSnapshot"')" -eq 2 ] || fail "not a second attempt"
 survives "a snapshot cancelled at the end" '"operation": "CompleteSnapshot", "kind": "cancel"'
 
+# It was completed before the reply that was lost could say so.
+aws_fake settings '{"snapshot_polls": 0}'
+survives "a snapshot that is completed at once" '"operation": "CompleteSnapshot",
+    "kind": "lose-reply"'
+aws_fake settings '{"snapshot_polls": 1}'
+
 # The timeout of a snapshot that was left alone too long.
 anew
 aws_fault '"operation": "PutSnapshotBlock", "kind": "error", "status": 400, "count": null,
@@ -120,6 +126,44 @@ expect_harmless stderr
 [ "$(aws_state '.snapshots | length')" -eq 2 ] || fail "a snapshot is left over"
 expect_status 0 "$KILN" publish again --abort
 expect_text stdout 'cloud  aborted'
+
+# What was published is gone: it is published again. The parent of a change, too: all is sent.
+for gone in image 'image and snapshot'; do
+    anew
+    expect_status 0 "$KILN" publish one
+    image=$(aws_state '.images[] | select(.region == "eu-west-1").id')
+    snapshot=$(aws_state '.snapshots[] | select(.region == "eu-west-1").id')
+    aws_call ec2 deregister_image "{\"ImageId\": \"$image\"}" >/dev/null
+    if [ "$gone" != image ]; then
+        aws_call ec2 delete_snapshot "{\"SnapshotId\": \"$snapshot\"}" >/dev/null
+    fi
+    aws_mark
+    expect_status 0 "$KILN" publish one
+    aws_expect_published one
+    [ "$(aws_state '[.snapshots[] | select(.region == "eu-west-1")] | length')" -eq 1 ] ||
+        fail "$gone gone: not one snapshot"
+done
+publish_profile two.yaml 2 'cloud: {cloud: aws, region: eu-west-1}'
+expect_status 0 "$KILN" build two.yaml -o two
+for change in 'delete_snapshot "SnapshotId"' 'create_tags "Tags": [{"Key": "kiln:disk-digest",
+    "Value": "another"}], "Resources"'; do
+    anew
+    rm -rf two/publish
+    expect_status 0 "$KILN" publish one
+    image=$(aws_state '.images[] | select(.region == "eu-west-1").id')
+    snapshot=$(aws_state '.snapshots[] | select(.region == "eu-west-1").id')
+    aws_call ec2 deregister_image "{\"ImageId\": \"$image\"}" >/dev/null
+    case $change in
+    create_tags*) snapshot="[\"$snapshot\"]" ;;
+    *) snapshot="\"$snapshot\"" ;;
+    esac
+    aws_call ec2 "${change%% *}" "{${change#* }: $snapshot}" >/dev/null
+    expect_status 0 "$KILN" publish two
+    expect_text stderr 'everything is sent'
+    aws_expect_published two
+    [ "$(aws_state '[.snapshots[] | select(.parent != null and .region == "eu-west-1")] | length')" \
+        -eq 0 ] || fail "a change of what is not there, or of something else"
+done
 
 # Nothing but errors: it ends, with the service's own words.
 anew

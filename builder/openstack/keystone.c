@@ -181,7 +181,8 @@ static int fail_reply(const struct keystone *keystone, const struct http_reply *
         return fail_hint(err, "check id and secret of the application credential: it may have "
                               "expired or been deleted");
     }
-    if (reply->status == 401) {
+    /* 404 is Keystone's word for a token that it does not know. */
+    if (config->auth == OPENSTACK_TOKEN && (reply->status == 401 || reply->status == 404)) {
         return fail_hint(err, "the token has expired or been revoked: get another one");
     }
     return reply->status == 404 ? fail_hint(err, "is auth_url right?") : -1;

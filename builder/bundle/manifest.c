@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/pool.h"
 #include "base/scope.h"
 #include "base/text.h"
 #include "bundle/blocks.h"
@@ -223,15 +224,6 @@ static int list_files(const char *dir, struct names *names, struct error *err)
     return 0;
 }
 
-/* These files hold the disk's holes, which cost as much to digest as data; blocks.index has both.
- */
-static bool is_disk(const char *name)
-{
-    const struct export_format *format = export_find(name);
-
-    return format != NULL && format->is_disk;
-}
-
 static int digest_file(const char *path, uint8_t ret[HASH_SIZE], struct error *err)
 {
     SCOPED_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -239,45 +231,107 @@ static int digest_file(const char *path, uint8_t ret[HASH_SIZE], struct error *e
     return fd < 0 ? fail_os(err, "open '%s'", path) : file_hash(fd, path, ret, err);
 }
 
-static int file_json(const char *dir, const char *name, json_t **ret, struct error *err)
+/* What is behind the SIZE bytes of a disk. */
+static int digest_footer(const char *path, uint64_t size, uint64_t end, uint8_t ret[HASH_SIZE],
+                         struct error *err)
 {
-    SCOPED(json_decrefp) json_t *object = json_object();
-    SCOPED_FREE char *path = file_join(dir, name);
-    uint8_t digest[HASH_SIZE];
-    struct stat st;
+    SCOPED_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+    SCOPED_FREE char *footer = xmalloc(end - size);
 
-    if (stat(path, &st) < 0) {
-        return fail_os(err, "stat '%s'", path);
+    if (fd < 0) {
+        return fail_os(err, "open '%s'", path);
     }
-    json_object_set_new(object, "size", json_integer((json_int_t)st.st_size));
-    if (!is_disk(name)) {
-        if (digest_file(path, digest, err) < 0) {
-            return -1;
-        }
-        json_object_set_new(object, "sha256", hex_string(digest));
+    if (file_pread(fd, footer, end - size, size, path, err) < 0) {
+        return -1;
     }
-    *ret = TAKE(object);
+    hash_bytes(footer, end - size, ret);
     return 0;
 }
 
-static int files_json(const char *dir, json_t **ret, struct error *err)
+/* One file, looked at on any thread. */
+struct file {
+    const char *name;
+    uint64_t size;
+    const char *key; /* of the digest; NULL: it has none */
+    uint8_t digest[HASH_SIZE];
+};
+
+struct files {
+    const char *dir;
+    uint64_t disk_bytes;
+    const struct names *names;
+    size_t next;
+    json_t *object;
+};
+
+static int next_file(void *data, void *item, struct error *err)
+{
+    struct files *files = data;
+    struct file *file = item;
+
+    (void)err;
+    while (files->next < files->names->count) {
+        file->name = files->names->names[files->next++];
+        if (strcmp(file->name, SUMS_NAME) != 0 && strcmp(file->name, MANIFEST_NAME) != 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* The holes of a disk cost as much to digest as data, and blocks.index has both. */
+static int look_at_file(void *data, unsigned thread, void *item, struct error *err)
+{
+    const struct files *files = data;
+    struct file *file = item;
+    SCOPED_FREE char *path = file_join(files->dir, file->name);
+    struct stat st;
+
+    (void)thread;
+    if (stat(path, &st) < 0) {
+        return fail_os(err, "stat '%s'", path);
+    }
+    file->size = (uint64_t)st.st_size;
+    if (!export_is_disk(file->name)) {
+        file->key = "sha256";
+        return digest_file(path, file->digest, err);
+    }
+    file->key = file->size > files->disk_bytes ? FOOTER_KEY : NULL;
+    return file->key == NULL
+               ? 0
+               : digest_footer(path, files->disk_bytes, file->size, file->digest, err);
+}
+
+static int add_file(void *data, void *item, struct error *err)
+{
+    const struct files *files = data;
+    const struct file *file = item;
+    json_t *object = json_object();
+
+    (void)err;
+    json_object_set_new(object, "size", json_integer((json_int_t)file->size));
+    if (file->key != NULL) {
+        json_object_set_new(object, file->key, hex_string(file->digest));
+    }
+    json_object_set_new(files->object, file->name, object);
+    return 0;
+}
+
+static int files_json(const char *dir, uint64_t disk_bytes, json_t **ret, struct error *err)
 {
     SCOPED(json_decrefp) json_t *object = json_object();
     SCOPED(names_done) struct names names = {0};
+    struct files files = {.dir = dir, .disk_bytes = disk_bytes, .names = &names, .object = object};
+    struct pool pool = {
+        .item_bytes = sizeof(struct file),
+        .data = &files,
+        .fill = next_file,
+        .work = look_at_file,
+        .take = add_file,
+    };
 
-    if (list_files(dir, &names, err) < 0) {
+    if (list_files(dir, &names, err) < 0 || pool_run(&pool, err) < 0) {
         return -1;
-    }
-    for (size_t i = 0; i < names.count; i++) {
-        json_t *file = NULL;
-
-        if (strcmp(names.names[i], SUMS_NAME) == 0 || strcmp(names.names[i], MANIFEST_NAME) == 0) {
-            continue;
-        }
-        if (file_json(dir, names.names[i], &file, err) < 0) {
-            return -1;
-        }
-        json_object_set_new(object, names.names[i], file);
     }
     *ret = TAKE(object);
     return 0;
@@ -297,7 +351,7 @@ int manifest_write(const struct manifest *manifest, const char *dir, struct erro
         return -1;
     }
     json_object_set_new(object, "formats", part);
-    if (files_json(dir, &part, err) < 0) {
+    if (files_json(dir, manifest->plan->size_bytes, &part, err) < 0) {
         return -1;
     }
     json_object_set_new(object, "files", part);
@@ -339,7 +393,7 @@ int manifest_sums(const char *dir, struct error *err)
         const char *name = names.names[i];
         char hex[HASH_HEX_MAX];
 
-        if (strcmp(name, SUMS_NAME) == 0 || is_disk(name)) {
+        if (strcmp(name, SUMS_NAME) == 0 || export_is_disk(name)) {
             continue;
         }
         if (known_digest(manifest, dir, name, hex, err) < 0) {

@@ -18,6 +18,7 @@
 #define MANIFEST_NAME "manifest.json"
 #define SUMS_NAME "SHA256SUMS"
 #define RAW_NAME "disk.raw"
+#define FOOTER_KEY "footer_sha256" /* of a file in the manifest, instead of "sha256" */
 #define INDEX_NAME "blocks.index"
 
 struct manifest {

@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "bundle/manifest.h"
+#include "export/export.h"
 #include "profile/grammar.h"
 
 static const uint64_t GIB = 1 << 30;
@@ -199,7 +200,8 @@ static int find_file(const struct reader *reader, const char *name, struct reade
 {
     const json_t *file = json_object_get(json_object_get(reader->manifest, "files"), name);
     const json_t *size = json_object_get(file, "size");
-    const char *digest = json_string_value(json_object_get(file, "sha256"));
+    const char *key = export_is_disk(name) ? FOOTER_KEY : "sha256";
+    const char *digest = json_string_value(json_object_get(file, key));
 
     if (strcmp(name, MANIFEST_NAME) == 0) {
         ret->size_bytes = reader->manifest_bytes;

@@ -53,7 +53,7 @@ int reader_index(const char *path, uint64_t *ret_size_bytes, uint8_t (**ret_dige
 struct reader_file {
     char *path; /* the caller frees it */
     uint64_t size_bytes;
-    uint8_t sha256[HASH_SIZE];
+    uint8_t sha256[HASH_SIZE]; /* of disk.vhd: of what follows the disk */
 };
 
 /*

@@ -56,6 +56,13 @@ const struct export_format *export_find(const char *file)
     return NULL;
 }
 
+bool export_is_disk(const char *file)
+{
+    const struct export_format *format = export_find(file);
+
+    return format != NULL && format->is_disk;
+}
+
 static bool is_asked_for(const struct profile *profile, const struct export_format *format)
 {
     return (profile->formats & format->bit) != 0 &&

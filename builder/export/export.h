@@ -42,7 +42,7 @@ struct export_format {
     const char *name; /* as in the profile */
     const char *file; /* "disk.qcow2" */
     enum format bit;
-    bool is_disk; /* the disk as it is, holes included: blocks.index has its digests */
+    bool is_disk; /* it begins with the disk as it is, holes included: see blocks.index */
 
     const struct export_stream *stream;
     /* Writes PATH in its own way, on a thread of its own. */
@@ -58,6 +58,9 @@ extern const struct export_format export_formats[];
 
 /* The row of a file, or NULL. */
 const struct export_format *export_find(const char *file);
+
+/* True of files that begin with the disk as it is. */
+bool export_is_disk(const char *file);
 
 /* Which files the profile asks for beside disk.raw: "disk.qcow2, disk.vhd", NULL for none. */
 char *export_list(const struct profile *profile);

@@ -20,6 +20,9 @@ struct state {
 
 /* ---- what is kept ---- */
 
+/* Behind a disk in its file. */
+enum { FOOTER_MAX = 4096 };
+
 /* Besides the formats. */
 static const char *const others[] = {MANIFEST_NAME, INDEX_NAME};
 
@@ -53,6 +56,7 @@ static int describe_file(const struct publication *pub, const char *name, void *
                          struct error *err)
 {
     struct reader_file file = {0};
+    const char *key = export_is_disk(name) ? FOOTER_KEY : "sha256";
     char hex[HASH_HEX_MAX];
 
     if (strcmp(name, RAW_NAME) == 0) {
@@ -65,7 +69,7 @@ static int describe_file(const struct publication *pub, const char *name, void *
     }
     free(file.path);
     json_object_set_new(data, name,
-                        json_pack("{s:I, s:s}", "size", (json_int_t)file.size_bytes, "sha256",
+                        json_pack("{s:I, s:s}", "size", (json_int_t)file.size_bytes, key,
                                   hash_hex(file.sha256, hex)));
     return 0;
 }
@@ -131,7 +135,36 @@ static int check_file(const struct reader_file *file, int fd, const char *path, 
     return memcmp(digest, file->sha256, HASH_SIZE) == 0 ? 0 : changed(file->path, "it", err);
 }
 
-/* It is the copy that is compared. */
+static int copy_disk(const struct reader *bundle, const char *name, int out, const char *path,
+                     struct error *err)
+{
+    return copy_sparse(bundle->raw, out, bundle->size_bytes, name, err) < 0
+               ? -1
+               : check_raw(bundle, out, path, err);
+}
+
+/* What FILE has behind the disk. */
+static int copy_footer(const struct reader *bundle, const struct reader_file *file, int in, int out,
+                       const char *path, struct error *err)
+{
+    SCOPED_FREE char *footer = NULL;
+    uint8_t digest[HASH_SIZE];
+    uint64_t size = 0;
+
+    if (__builtin_sub_overflow(file->size_bytes, bundle->size_bytes, &size) || size > FOOTER_MAX) {
+        return changed(file->path, "its size", err);
+    }
+    footer = xmalloc(size);
+    if (file_pread(in, footer, size, bundle->size_bytes, file->path, err) < 0) {
+        return -1;
+    }
+    hash_bytes(footer, size, digest);
+    return memcmp(digest, file->sha256, HASH_SIZE) != 0
+               ? changed(file->path, "its end", err)
+               : file_pwrite(out, footer, size, bundle->size_bytes, path, err);
+}
+
+/* It is the copy that is compared; a disk is copied from disk.raw, which it begins with. */
 static int copy_to(const struct publication *pub, const char *name, int out, const char *path,
                    struct error *err)
 {
@@ -140,20 +173,24 @@ static int copy_to(const struct publication *pub, const char *name, int out, con
     struct reader_file file = {0};
     uint64_t size = 0;
 
+    if (export_is_disk(name) && copy_disk(pub->bundle, name, out, path, err) < 0) {
+        return -1;
+    }
     if (strcmp(name, RAW_NAME) == 0) {
-        return copy_sparse(pub->bundle->raw, out, pub->bundle->size_bytes, name, err) < 0
-                   ? -1
-                   : check_raw(pub->bundle, out, path, err);
+        return 0;
     }
     if (reader_file(pub->bundle, name, &file, err) < 0) {
         return -1;
     }
     from = file.path;
-    if (file_open_regular(from, &in, &size, err) < 0 ||
-        copy_sparse(in, out, file.size_bytes, name, err) < 0) {
+    if (file_open_regular(from, &in, &size, err) < 0) {
         return -1;
     }
-    return check_file(&file, out, path, err);
+    if (export_is_disk(name)) {
+        return copy_footer(pub->bundle, &file, in, out, path, err);
+    }
+    return copy_sparse(in, out, file.size_bytes, name, err) < 0 ? -1
+                                                                : check_file(&file, out, path, err);
 }
 
 static uint64_t data_bytes(const struct reader *bundle)
@@ -172,7 +209,7 @@ static int count_bytes(const struct publication *pub, const char *name, void *da
 {
     struct reader_file file = {0};
 
-    if (strcmp(name, RAW_NAME) == 0) {
+    if (export_is_disk(name)) {
         *(uint64_t *)data += data_bytes(pub->bundle);
         return 0;
     }

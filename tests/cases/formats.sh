@@ -32,6 +32,7 @@ cmp disk.raw bundle/disk.raw || fail "tar unpacks something else"
 [ "$(stat -c %b bundle/disk.vhd)" -le $(($(stat -c %b bundle/disk.raw) + 16)) ] || fail "disk.vhd is not sparse"
 
 python3 - <<'X' || fail "disk.tar.gz, disk.vhd or the manifest is not what it must be"
+import hashlib
 import json
 import struct
 import tarfile
@@ -68,7 +69,8 @@ assert formats["raw"] is None and formats["vhd"] is None, formats
 assert formats["qcow2"] == formats["gcp"] and formats["gcp"].startswith("zlib "), formats
 assert formats["vmdk"].startswith("qemu-img version "), formats
 files = manifest["files"]
-assert "sha256" not in files["disk.vhd"] and files["disk.vhd"]["size"] == size + 512, files
+assert files["disk.vhd"] == {"size": size + 512, "footer_sha256": hashlib.sha256(footer).hexdigest()}, files
+assert files["disk.raw"] == {"size": size}, files
 assert "sha256" in files["disk.tar.gz"], files
 X
 

@@ -25,24 +25,29 @@ for image in index["images"]:
     assert json.loads((place / "image.json").read_text()) == image
     assert set(os.listdir(place)) == set(image["files"]) | {"image.json", "SHA256SUMS"}
     sums = dict(reversed(line.split("  ")) for line in (place / "SHA256SUMS").read_text().splitlines())
-    assert set(sums) == set(os.listdir(place)) - {"SHA256SUMS", "disk.raw"}, sums
+    assert set(sums) == set(os.listdir(place)) - {"SHA256SUMS", "disk.raw", "disk.vhd"}, sums
     for name, file in image["files"].items():
         assert (place / name).stat().st_size == file["size"]
         if name == "disk.raw":
+            continue
+        if name == "disk.vhd":
+            with open(place / name, "rb") as disk:
+                disk.seek(-512, os.SEEK_END)
+                assert hashlib.sha256(disk.read()).hexdigest() == file["footer_sha256"], file
             continue
         digest = hashlib.sha256((place / name).read_bytes()).hexdigest()
         assert digest == file["sha256"] == sums[name], name
     blocks = (place / "blocks.index").read_text().split("\n")[1:-1]
     assert hashlib.sha256(bytes.fromhex("".join(blocks))).hexdigest() == image["disk_digest"]
     assert json.loads((place / "manifest.json").read_text())["disk"]["digest"] == image["disk_digest"]
-    if (place / "disk.raw").exists():
+    for path in filter(pathlib.Path.exists, (place / "disk.raw", place / "disk.vhd")):
         zero = hashlib.sha256(bytes(1 << 19)).hexdigest()
-        with open(place / "disk.raw", "rb") as disk:
+        with open(path, "rb") as disk:
             for number, digest in enumerate(blocks):
                 if digest != zero:
                     disk.seek(number << 19)
                     assert hashlib.sha256(disk.read(1 << 19)).hexdigest() == digest, number
-        assert (place / "disk.raw").stat().st_blocks * 512 < 100 << 20, "holes became data"
+        assert path.stat().st_blocks * 512 < 100 << 20, "holes became data"
 known = {"index.json", ".lock"} | {path.split("/")[0] for path in wanted}
 assert set(os.listdir(root)) - known == set(), os.listdir(root)
 for link in root.glob("*/*/latest"):
@@ -116,6 +121,22 @@ sed 's/^version: .*/version: "3"/' two.yaml >three.yaml
 expect_status 0 "$KILN" build -q three.yaml -o three
 expect_status 0 "$KILN" publish three
 check_catalog "$images" web/x86_64/2 web/x86_64/3
+
+# --- every format ---
+FORMATS='raw, qcow2, vhd, gcp, vmdk' publish_profile one.yaml 1 "here: {cloud: directory, path: $PWD/every}"
+expect_status 0 "$KILN" build -q one.yaml -o every.bundle
+expect_status 0 "$KILN" publish every.bundle
+check_catalog every web/x86_64/1
+ls every/web/x86_64/1 >files
+expect_text files disk.raw disk.qcow2 disk.vhd disk.tar.gz disk.vmdk
+expect_status 0 "$KILN" publish every.bundle
+expect_text stdout "here  unchanged"
+# Of a VHD it is the end that nothing else has.
+rm -r every every.bundle/publish
+printf x | dd of=every.bundle/disk.vhd bs=1 seek=$(((1 << 30) + 100)) conv=notrunc status=none
+expect_status 4 "$KILN" publish every.bundle
+expect_text stderr "disk.vhd': its end is not what the bundle's digests say"
+check_catalog every
 
 # --- bundles that are not what they say ---
 cp -r --sparse=always one bad

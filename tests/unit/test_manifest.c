@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #undef NDEBUG
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -242,6 +243,27 @@ static void files_have_sizes_and_digests_but_not_of_the_raw_disk(void **state)
     json_decref(object);
 }
 
+/* What is behind the disk is in no other digest. */
+static void of_a_vhd_the_end_has_a_digest(void **state)
+{
+    const struct place *place = *state;
+    SCOPED_FREE char *path = file_join(place->dir, "disk.vhd");
+    SCOPED_FD int fd = open(path, O_WRONLY | O_CREAT, 0600);
+    SCOPED(json_decrefp) json_t *object = NULL;
+    const json_t *files;
+    struct error err = {0};
+    uint8_t digest[HASH_SIZE];
+    char hex[HASH_HEX_MAX];
+
+    assert_true(fd >= 0);
+    must(file_pwrite(fd, "footer", 6, place->plan->size_bytes, path, &err), &err);
+    object = write_and_read(place);
+    files = json_object_get(object, "files");
+    hash_bytes("footer", 6, digest);
+    assert_string_equal(text_at(files, "disk.vhd/footer_sha256"), hash_hex(digest, hex));
+    assert_null(json_object_get(json_object_get(files, "disk.vhd"), "sha256"));
+}
+
 static void it_is_the_same_each_time_and_plain_ascii(void **state)
 {
     const struct place *place = *state;
@@ -317,6 +339,7 @@ int main(void)
         CASE(partitions_are_those_of_the_plan),
         CASE(layers_have_their_digests_and_no_host_path),
         CASE(files_have_sizes_and_digests_but_not_of_the_raw_disk),
+        CASE(of_a_vhd_the_end_has_a_digest),
         CASE(it_is_the_same_each_time_and_plain_ascii),
         CASE(sums_are_read_by_sha256sum),
         CASE(what_is_no_manifest_is_refused),

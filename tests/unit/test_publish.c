@@ -482,7 +482,7 @@ static void targets_that_fail_alike_keep_their_kind(void **state)
         acts[i].times = 2;
     }
     must_fail("1", FAIL_MISMATCH, "2 of 2 targets failed");
-    acts[1].kind = FAIL_REMOTE;
+    acts[1].kind = FAIL_ERROR;
     must_fail("1", FAIL_REMOTE, "2 of 2 targets failed");
 }
 

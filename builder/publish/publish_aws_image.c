@@ -27,15 +27,16 @@ static int still_pending(const char *id, const char *region, struct error *err)
     return fail_hint(err, "publish again to go on waiting for it");
 }
 
-static int lost(const struct ec2_images *images, const char *id, const char *region,
-                struct error *err)
+static int gone(const char *id, const char *region, struct error *err)
 {
-    if (images->count == 0) {
-        (void)fail(err, FAIL_REMOTE, "image %s in %s is gone", id, region);
-    } else {
-        (void)fail(err, FAIL_REMOTE, "image %s in %s is %s: %s", id, region, images->items[0].state,
-                   images->items[0].message);
-    }
+    (void)fail(err, FAIL_REMOTE, "image %s in %s is gone, or is not of this publish", id, region);
+    return PHASE_AGAIN;
+}
+
+static int failed(const struct ec2_image *image, const char *region, struct error *err)
+{
+    (void)fail(err, FAIL_REMOTE, "image %s in %s is %s: %s", image->id, region, image->state,
+               image->message);
     return PHASE_AGAIN;
 }
 
@@ -56,11 +57,11 @@ static int look_at(struct publication *pub, struct aws_target *target,
     if (waited < patience && (images.count == 0 || !has_tag)) {
         return GO_ON;
     }
-    if (images.count == 0 || is_failed(image)) {
-        return lost(&images, id, ec2->region, err);
+    if (images.count == 0 || !aws_is_ours(pub, target, image->tags)) {
+        return gone(id, ec2->region, err);
     }
-    if (!aws_is_ours(pub, target, image->tags)) {
-        return fail(err, FAIL_ERROR, "image %s of the journal is not of this publish", id);
+    if (is_failed(image)) {
+        return failed(image, ec2->region, err);
     }
     if (strcmp(image->state, "available") != 0) {
         return waited < AVAILABLE_MAX_S ? GO_ON : still_pending(id, ec2->region, err);
@@ -78,6 +79,9 @@ static int wait_for(struct publication *pub, struct aws_target *target,
     int64_t since = (int64_t)time(NULL);
     unsigned ms = 0;
 
+    if (id[0] == '\0') {
+        return gone("-", ec2->region, err);
+    }
     for (;;) {
         int64_t waited = (int64_t)time(NULL) - since;
         int result = look_at(pub, target, ec2, id, waited, ret, err);
@@ -136,7 +140,8 @@ static int check_snapshot(struct publication *pub, struct aws_target *target, ch
             return -1;
         }
     }
-    (void)fail(err, FAIL_REMOTE, "snapshot %s is gone", id != NULL ? id : "-");
+    (void)fail(err, FAIL_REMOTE, "snapshot %s is gone, or is not of this publish",
+               id != NULL ? id : "-");
     return PHASE_AGAIN;
 }
 

@@ -73,32 +73,9 @@ static int without_parent(struct publication *pub, struct aws_target *target, co
     return PHASE_DONE;
 }
 
-/*
- * What to send. The engine keeps the parent's blocks the same for an attempt; its snapshot may go,
- * and then what was begun as a change of it is lost.
- */
-static int choose_blocks(struct publication *pub, struct aws_target *target, struct error *err)
-{
-    SCOPED_FREE char *why = NULL;
-
-    target->parent[0] = '\0';
-    if (pub->parent != NULL && check_parent(pub, target, &why, err) < 0) {
-        return -1;
-    }
-    if (why == NULL) {
-        list_blocks(pub, target);
-        return PHASE_DONE;
-    }
-    if (journal_get(pub->journal, "snapshot") == NULL) {
-        return without_parent(pub, target, why, err);
-    }
-    (void)fail(err, FAIL_REMOTE, "the image that it is a change of: %s", why);
-    return PHASE_AGAIN;
-}
-
 /* ---- the snapshot ---- */
 
-enum look { LOOK_PENDING, LOOK_COMPLETED, LOOK_SPOILT, LOOK_ABSENT };
+enum look { LOOK_PENDING, LOOK_COMPLETED, LOOK_SPOILT, LOOK_ABSENT, LOOK_FOREIGN };
 
 /* The journal's snapshot, "" when it has none. Becomes a part of paths. */
 static const char *snapshot_of(const struct publication *pub)
@@ -136,7 +113,7 @@ static int look_at(struct publication *pub, struct aws_target *target, const cha
     const struct ec2_snapshot *snapshot = found.items;
 
     if (!aws_is_ours(pub, target, snapshot->tags)) {
-        return fail(err, FAIL_ERROR, "snapshot %s of the journal is not of this publish", id);
+        return LOOK_FOREIGN;
     }
     if (strcmp(snapshot->state, "pending") == 0) {
         return LOOK_PENDING;
@@ -161,10 +138,46 @@ static int spoilt(struct publication *pub, struct aws_target *target, const char
     return PHASE_AGAIN;
 }
 
+/* Likewise without anything to remove. */
 static int absent(const char *id, struct error *err)
 {
-    (void)fail(err, FAIL_REMOTE, "snapshot %s is gone", id);
+    (void)fail(err, FAIL_REMOTE, "snapshot %s is gone, or is not of this publish", id);
     return PHASE_AGAIN;
+}
+
+/* What was begun is of no use any more, WHY: it is removed if it is there and ours. */
+static int abandon(struct publication *pub, struct aws_target *target, const char *why,
+                   struct error *err)
+{
+    SCOPED_FREE char *ignored = NULL;
+    const char *id = snapshot_of(pub);
+    int look = look_at(pub, target, id, &ignored, err);
+
+    if (look < 0) {
+        return -1;
+    }
+    return look == LOOK_ABSENT || look == LOOK_FOREIGN ? absent(id, err)
+                                                       : spoilt(pub, target, id, why, err);
+}
+
+/*
+ * What to send. The engine keeps the parent's blocks the same for an attempt; its snapshot may go,
+ * and then what was begun as a change of it is lost.
+ */
+static int choose_blocks(struct publication *pub, struct aws_target *target, struct error *err)
+{
+    SCOPED_FREE char *why = NULL;
+
+    target->parent[0] = '\0';
+    if (pub->parent != NULL && check_parent(pub, target, &why, err) < 0) {
+        return -1;
+    }
+    if (why == NULL) {
+        list_blocks(pub, target);
+        return PHASE_DONE;
+    }
+    return journal_get(pub->journal, "snapshot") == NULL ? without_parent(pub, target, why, err)
+                                                         : abandon(pub, target, why, err);
 }
 
 /* A parent that the service does not take, for whatever reason, is worth nothing. */
@@ -246,10 +259,10 @@ static int open_snapshot(struct publication *pub, struct aws_target *target, enu
     if (look == LOOK_SPOILT) {
         return spoilt(pub, target, id, why, err);
     }
-    if (look == LOOK_ABSENT) {
-        return is_young(target) ? PHASE_DONE : absent(id, err);
+    if (look == LOOK_FOREIGN || (look == LOOK_ABSENT && !is_young(target))) {
+        return absent(id, err);
     }
-    *ret = (enum look)look;
+    *ret = look == LOOK_COMPLETED ? LOOK_COMPLETED : LOOK_PENDING;
     return PHASE_DONE;
 }
 
@@ -317,10 +330,10 @@ static int send_blocks(struct publication *pub, struct aws_target *target, struc
         return -1; /* for the reason of the put */
     }
     fail_clear(err);
-    /* Someone else who has the same bundle may have completed it. */
-    return look == LOOK_COMPLETED ? PHASE_DONE
-           : look == LOOK_ABSENT  ? absent(id, err)
-                                  : spoilt(pub, target, id, why, err);
+    if (look == LOOK_COMPLETED) {
+        return PHASE_DONE; /* by an earlier run, of which not all is journaled */
+    }
+    return look == LOOK_SPOILT ? spoilt(pub, target, id, why, err) : absent(id, err);
 }
 
 int aws_upload(struct publication *pub, void *state, struct error *err)
@@ -412,7 +425,7 @@ static int judge_look(struct publication *pub, struct aws_target *target, struct
     if (look == LOOK_SPOILT) {
         return spoilt(pub, target, sealing->id, why, err);
     }
-    if (look == LOOK_ABSENT && !is_young(target)) {
+    if (look == LOOK_FOREIGN || (look == LOOK_ABSENT && !is_young(target))) {
         return absent(sealing->id, err);
     }
     if (look == LOOK_PENDING && !sealing->asked) {

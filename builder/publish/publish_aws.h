@@ -67,6 +67,12 @@ struct aws_tags aws_tags(struct publication *pub, struct aws_target *target);
 /* Whom the image is to be shared with. Borrowed. */
 struct ec2_share aws_share_with(const struct publication *pub);
 
+/* For how many seconds what does not come true is hoped for, as http_options.give_up_s. */
+static inline unsigned aws_patience_s(const struct publication *pub)
+{
+    return pub->give_up_s != 0 ? pub->give_up_s : 300;
+}
+
 /* Is that, by its tags, of this publish? */
 bool aws_is_ours(const struct publication *pub, const struct aws_target *target,
                  const json_t *tags);

@@ -167,7 +167,7 @@ static int wait_name(struct publication *pub, struct aws_target *target, char re
         if (aws_pause(&ms, err) < 0) {
             return -1;
         }
-    } while ((int64_t)time(NULL) - since < pub->give_up_s);
+    } while ((int64_t)time(NULL) - since < aws_patience_s(pub));
     *err = refusal;
     return fail_hint(err, "no image of this account has that name yet: publish again later, or "
                           "give the target another 'name'");

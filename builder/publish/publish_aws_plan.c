@@ -44,7 +44,7 @@ static void plan_copies(const struct target_aws *wanted, const struct aws_target
 
         query(plan, ec2, "CopyImage", 1);
         query(plan, ec2, "CreateTags", 2);
-        query(plan, ec2, "DescribeImages", 2);
+        query(plan, ec2, "DescribeImages", wanted->has_deprecate_at ? 3 : 2);
         plan_share(wanted, ec2, plan);
     }
 }
@@ -59,7 +59,7 @@ static void plan_all(struct publication *pub, const struct aws_target *target, u
 
     query(plan, &target->sts, "GetCallerIdentity", 1);
     query(plan, &target->ec2, "DescribeImages", 5 + later);
-    query(plan, &target->ec2, "DescribeSnapshots", 4);
+    query(plan, &target->ec2, "DescribeSnapshots", pub->parent != NULL ? 6 : 4);
     path(plan, &target->ebs, "POST", "/snapshots", 1, 0);
     path(plan, &target->ebs, "PUT", "/snapshots/SNAPSHOT/blocks/BLOCK", blocks,
          blocks * BLOCK_SIZE);

@@ -398,7 +398,7 @@ static int complete(struct publication *pub, struct aws_target *target, struct s
     }
     /* The first answer may have been lost: the snapshot will tell. */
     sealing->refusal = xstrdup(err->message);
-    sealing->give_up = now + pub->give_up_s;
+    sealing->give_up = now + aws_patience_s(pub);
     fail_clear(err);
     return 0;
 }

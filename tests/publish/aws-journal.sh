@@ -73,6 +73,14 @@ for forgery in "snapshot 0" "snapshot 1" "snapshot 2" "image 3"; do
     done
 done
 
+# Blocks that are up by the journal's word only: EBS counts them, and it is sent anew.
+anew
+killed one '"operation": "PutSnapshotBlock", "after": 9, "when": "after"'
+forged '{"blocks":[0,255]}'
+expect_status 0 "$KILN" publish one --full --retry-for 1s
+expect_text stderr CompleteSnapshot ValidationException 'begins again'
+aws_expect_published one
+
 # An abort, wherever it was: nothing is left in either region.
 for at in '"operation": "PutSnapshotBlock", "after": 5, "when": "after"' \
     '"operation": "RegisterImage", "when": "after"' \

@@ -49,7 +49,11 @@ RUNNER_PARTS := $(patsubst %.c,$(OUT)/obj/%.o,$(filter-out builder/runner/main.c
 UNITS := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
 HELPERS := $(OUT)/steps $(OUT)/http $(OUT)/awsclient $(OUT)/inside
 FUZZERS := $(patsubst tests/fuzz/%.c,$(OUT)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
-MAN := $(OUT)/man/kiln.1 $(OUT)/man/kiln-profile.5
+# builder/NAME.pod is a page of section 7, but for these.
+SECTION_kiln := 1
+SECTION_kiln-profile := 5
+MAN := $(foreach page,$(patsubst builder/%.pod,%,$(sort $(wildcard builder/*.pod))), \
+    $(OUT)/man/$(page).$(or $(SECTION_$(page)),7))
 BASE := out/layers/debian-12.tar.zst
 JOBS := -j$(shell nproc)
 
@@ -230,18 +234,16 @@ check-layers:
 
 man: $(MAN)
 
-$(OUT)/man/kiln.1: builder/kiln.pod Makefile
+.SECONDEXPANSION:
+$(MAN): $(OUT)/man/%: builder/$$(basename $$*).pod Makefile
 	@mkdir -p $(@D)
-	pod2man --errors=die --section=1 --release='kiln $(VERSION)' --center='kiln' --date=' ' --name=KILN $< $@
-
-$(OUT)/man/kiln-profile.5: builder/kiln-profile.pod Makefile
-	@mkdir -p $(@D)
-	pod2man --errors=die --section=5 --release='kiln $(VERSION)' --center='kiln' --date=' ' --name=KILN-PROFILE $< $@
+	pod2man --errors=die --section=$(patsubst .%,%,$(suffix $@)) --release='kiln $(VERSION)' --center='kiln' --date=' ' \
+	    --name="$$(echo $(basename $*) | tr a-z A-Z)" $< $@
 
 install: all man
 	install -D -m 0755 $(OUT)/kiln $(DESTDIR)$(PREFIX)/bin/kiln
-	install -D -m 0644 $(OUT)/man/kiln.1 $(DESTDIR)$(PREFIX)/share/man/man1/kiln.1
-	install -D -m 0644 $(OUT)/man/kiln-profile.5 $(DESTDIR)$(PREFIX)/share/man/man5/kiln-profile.5
+	for page in $(MAN); do \
+	    install -D -m 0644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit 1; done
 
 clean:
 	rm -rf $(OUT)/obj $(OUT)/unit $(OUT)/man $(OUT)/kiln $(OUT)/libkiln.a $(OUT)/runner $(HELPERS) out/san out/fuzzed

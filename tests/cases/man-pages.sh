@@ -44,6 +44,17 @@ for cloud in aws openstack directory; do
     done <keys
     expect_text kiln-profile.text "cloud: $cloud"
 done
+# Every call to EC2 and EBS is among the permissions.
+{
+    grep -ohE 'begin\(form, .*|\{"Describe.*' "$TOP/builder/aws/ec2_form.c" "$TOP/builder/aws/ec2.c" |
+        grep -oE '"[A-Z][A-Za-z]+"' | sed 's/"\(.*\)"/ec2:\1/'
+    grep -oE '(Start|Put|Complete)Snapshot[A-Za-z]*' "$TOP/builder/aws/ebs.c" | sed 's/^/ebs:/'
+} | sort -u >actions
+[ "$(wc -l <actions)" -ge 15 ] || fail "found only $(wc -l <actions) actions"
+sed -n '/^PERMISSIONS/,/^[A-Z].*DONE/p' kiln-aws.text >permissions.text
+while read -r action; do
+    grep -qwF -- "$action" permissions.text || fail "kiln-aws(7): no permission for $action"
+done <actions
 # The lock's keys, in the same way.
 tr '\n' ' ' <"$TOP/builder/lock/lock.c" | sed 's/{ *\.name/\n&/g' | grep -F '.type = FIELD_' |
     sed -n 's/^{ *\.name = "\([a-z0-9_]*\)".*/\1/p' | sort -u >keys

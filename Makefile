@@ -237,7 +237,7 @@ man: $(MAN)
 .SECONDEXPANSION:
 $(MAN): $(OUT)/man/%: builder/$$(basename $$*).pod Makefile
 	@mkdir -p $(@D)
-	pod2man --errors=die --section=$(patsubst .%,%,$(suffix $@)) --release='kiln $(VERSION)' --center='kiln' --date=' ' \
+	pod2man --utf8 --errors=die --section=$(patsubst .%,%,$(suffix $@)) --release='kiln $(VERSION)' --center='kiln' --date=' ' \
 	    --name="$$(echo $(basename $*) | tr a-z A-Z)" $< $@
 
 install: all man

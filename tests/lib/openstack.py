@@ -9,6 +9,7 @@
     openstack.py get DIR PATH                     what Glance answers to the administrator, as JSON
     openstack.py delete DIR PATH
     openstack.py download DIR IMAGE FILE
+    openstack.py tamper DIR IMAGE                 has Glance say other bytes, and not published
     openstack.py revoke DIR                       makes every token of the user worthless
     openstack.py token DIR                        prints one of the user's
 
@@ -311,6 +312,12 @@ class Cloud:
         for enabled in (False, True):
             self.admin("PATCH", f"/users/{self.facts['user_id']}", {"user": {"enabled": enabled}})
 
+    def tamper(self, image):
+        with sqlite3.connect(self.directory / "glance.db") as database:
+            database.execute("UPDATE images SET os_hash_value = ? WHERE id = ?", ("0" * 128, image))
+            database.execute("DELETE FROM image_properties WHERE image_id = ? AND name = ?",
+                             (image, "kiln_published"))
+
 
 def main():
     command, directory, *more = sys.argv[1:]
@@ -327,6 +334,8 @@ def main():
         token, _ = cloud.token("admin", ADMIN, "admin")
         with open(more[1], "wb") as file:
             cloud.call(f"{cloud.facts['glance']}/v2/images/{more[0]}/file", token=token, file=file)
+    elif command == "tamper":
+        cloud.tamper(more[0])
     elif command == "token":
         print(cloud.token("publisher", PASSWORD, "demo")[0])
     else:

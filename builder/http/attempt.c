@@ -20,6 +20,10 @@ enum { CONNECT_S = 15, STALLED_S = 30, KEEPALIVE_IDLE_S = 15, KEEPALIVE_INTERVAL
 /* A server may need a while to digest what it got: a second for each. */
 enum { DIGESTED_PER_S = 16 << 20 };
 
+/* A connection on which so little moves in the time of a stall has stalled: a server that sends a
+ * byte every second would hold us for days. */
+enum { TRICKLE = 4 << 10 };
+
 enum { HEADERS_MAX = 256 << 10, BODY_MAX = 16 << 20 };
 
 /* Why a callback ended the transfer. */
@@ -38,7 +42,9 @@ struct attempt {
     char *staging;
     int64_t reported;    /* of it, to whoever shows progress */
     uint64_t moved;      /* bytes either way */
-    int64_t moved_ms;    /* when it last changed */
+    uint64_t marked;     /* of them, when it last went on */
+    int64_t moved_ms;    /* which was then */
+    bool sent_all, answered;
     size_t header_bytes; /* of the reply, with those of 100 Continue and trailers */
     bool headers_end;
     char text[CURL_ERROR_SIZE];
@@ -184,11 +190,22 @@ static void report_sent(struct attempt *attempt, int64_t sent)
     attempt->reported = sent;
 }
 
+/* More than a trickle, or the end of the body, or the beginning of the reply. */
+static bool goes_on(struct attempt *attempt, uint64_t uploaded)
+{
+    bool sent_all = uploaded == body_size(attempt);
+    bool answered = attempt->moved != uploaded;
+    bool turn = sent_all != attempt->sent_all || answered != attempt->answered;
+
+    attempt->sent_all = sent_all;
+    attempt->answered = answered;
+    return turn || attempt->moved < attempt->marked || attempt->moved - attempt->marked >= TRICKLE;
+}
+
 static int on_progress(void *data, curl_off_t download_size, curl_off_t downloaded,
                        curl_off_t upload_size, curl_off_t uploaded)
 {
     struct attempt *attempt = data;
-    uint64_t moved = (uint64_t)downloaded + (uint64_t)uploaded + attempt->header_bytes;
     uint64_t allowed_s = stalled_s(attempt);
     int64_t now = clock_ms();
 
@@ -199,8 +216,9 @@ static int on_progress(void *data, curl_off_t download_size, curl_off_t download
         attempt->ending = STOPPED;
         return 1;
     }
-    if (moved != attempt->moved) {
-        attempt->moved = moved;
+    attempt->moved = (uint64_t)downloaded + (uint64_t)uploaded + attempt->header_bytes;
+    if (goes_on(attempt, (uint64_t)uploaded)) {
+        attempt->marked = attempt->moved;
         attempt->moved_ms = now;
     }
     if ((uint64_t)uploaded == body_size(attempt)) {
@@ -374,7 +392,8 @@ static int conclude(struct attempt *attempt, CURLcode code, bool *ret_again)
         return -1;
     case STALLED:
         *ret_again = true;
-        return fail(err, FAIL_REMOTE, "%s %s: stalled: no byte for %lld s", method, url,
+        return fail(err, FAIL_REMOTE, "%s %s: stalled: %s for %lld s", method, url,
+                    attempt->moved == attempt->marked ? "no byte" : "hardly a byte",
                     (long long)(clock_ms() - attempt->moved_ms) / 1000);
     case HEADERS_LARGE:
         return fail(err, FAIL_REMOTE, "%s %s: the reply has more than %s of headers", method, url,

@@ -8,11 +8,20 @@
 
 #include "base/text.h"
 
+/* libcurl quotes a proxy that it cannot make sense of, with the password that is in it. */
+static bool is_bad_proxy(const char *text)
+{
+    return text_starts(text, "Unsupported proxy ");
+}
+
 /* What no waiting changes. */
-static bool is_final(CURL *curl, CURLcode code)
+static bool is_final(CURL *curl, CURLcode code, const char *text)
 {
     long connect = 0;
 
+    if (is_bad_proxy(text)) {
+        return true;
+    }
     (void)curl_easy_getinfo(curl, CURLINFO_HTTP_CONNECTCODE, &connect);
     switch (code) {
     case CURLE_URL_MALFORMAT:
@@ -39,6 +48,9 @@ static char *cause_text(CURL *curl, CURLcode code, const char *text, const struc
     (void)curl_easy_getinfo(curl, CURLINFO_PRETRANSFER_TIME, &pretransfer);
     if (code == CURLE_OPERATION_TIMEDOUT && pretransfer > 0) {
         return xprintf("not finished within %u s", call->timeout_s);
+    }
+    if (is_bad_proxy(text)) {
+        return xstrdup("the proxy's URL is not one");
     }
     if (text[0] == '\0') {
         text = curl_easy_strerror(code);
@@ -121,7 +133,7 @@ int cause_fail(const struct http *http, const struct http_call *call, CURL *curl
 {
     SCOPED_FREE char *url = url_shown(call), *cause = cause_text(curl, code, text, call);
 
-    *ret_again = !is_final(curl, code);
+    *ret_again = !is_final(curl, code, text);
     (void)fail(err, FAIL_REMOTE, "%s %s: %s", call->method, url, cause);
     return hint(http, call, curl, code, text, err);
 }

@@ -12,6 +12,7 @@ others are answered with 200 and the SHA-256 of the body.
     /garbage/K             no HTTP
     /silent/K              all of it is read, and nothing said
     /stall/N/K             nothing is read after N bytes of body
+    /trickle/K             a reply of a byte each tenth of a second, without end
     /late/MS               all of it is read, the answer comes MS later
     /early/S/N             status S after N bytes of body, and the connection is reset
     /closing               200, and the connection is closed without a word
@@ -147,7 +148,7 @@ class Faulty(Listener):
         path, _, query = target.partition("?")
         what, *arguments = path.strip("/").split("/")
         action = getattr(self, "do_" + what)
-        if what in ("status", "drop", "lost", "cut", "torn", "garbage", "silent", "stall"):
+        if what in ("status", "drop", "lost", "cut", "torn", "garbage", "silent", "stall", "trickle"):
             if count > int(arguments.pop()):
                 action = self.do_ok
         return action(stream, request, left, arguments, query)
@@ -202,6 +203,12 @@ class Faulty(Listener):
     def do_stall(self, stream, request, left, arguments, query):
         self.read_body(stream, request, min(left, int(arguments[0])))
         self.over.wait(60)
+
+    def do_trickle(self, stream, request, left, arguments, query):
+        self.read_body(stream, request, left)
+        stream.sock.sendall(b"HTTP/1.1 200 Fine\r\nContent-Length: 1000000\r\n\r\n")
+        while not self.over.wait(0.1):
+            stream.sock.sendall(b"x")
 
     def do_late(self, stream, request, left, arguments, query):
         self.read_body(stream, request, left)

@@ -464,6 +464,16 @@ def a_proxy_that_refuses_is_named():
     assert SECRET not in result.text, result.text
 
 
+@case
+def a_proxy_whose_url_is_wrong_is_not_quoted():
+    for where in f"http://name:{SECRET}@host:port", f"ftp://name:{SECRET}@host", f"http://a b:{SECRET}@host":
+        for scheme in "http", "https":
+            result = send("GET", f"{scheme}://cloud.example/", env={f"{scheme}_proxy": where})
+            check_error(result, "the proxy's URL is not one", f"({scheme}_proxy)")
+            check(result, retried=0)
+            assert SECRET not in result.text, result.text
+
+
 # --- interrupted ---
 
 class Running:
@@ -542,6 +552,13 @@ def a_connection_that_stalls_is_given_up(server):
             result = send("stalled", 1, "give-up", 1, kind, 8000000, "PUT", server.url(f"{path}?{kind}"))
             check(result, status="200", body=body_sha(8000000), retried=1, sent=8000000)
             assert "stalled: no byte for" in result.one("retrying"), result.text
+
+
+@slow
+def a_reply_that_only_trickles_is_given_up(server):
+    result = send("stalled", 1, "memory", 100, "PUT", server.url("/trickle/1"))
+    check(result, status="200", body=body_sha(100), retried=1)
+    assert "stalled: hardly a byte for" in result.one("retrying"), result.text
 
 
 @slow

@@ -97,18 +97,20 @@ static bool adjust_clock(struct sending *sending, const struct http_reply *reply
 static enum http_verdict judge(void *data, const struct http_reply *reply)
 {
     struct sending *sending = data;
+    const struct aws_call *call = sending->call;
 
     if (reply->status >= 200 && reply->status < 300) {
         return HTTP_DONE;
     }
-    problem_read(reply, sending->keys.session_token, &sending->problem);
+    problem_read(reply, call->secret != NULL ? call->secret : sending->keys.session_token,
+                 &sending->problem);
     if (adjust_clock(sending, reply)) {
         return HTTP_RETRY;
     }
     if (problem_is_slow_line(&sending->problem)) {
         return HTTP_THROTTLED;
     }
-    return problem_verdict(reply->status, sending->problem.code, sending->call->retry_codes);
+    return problem_verdict(reply->status, sending->problem.code, call->retry_codes);
 }
 
 static int renew(void *data, struct error *err)

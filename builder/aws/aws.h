@@ -31,6 +31,7 @@ struct aws_call {
     const char *const *headers; /* further ones, all signed; NULL: none */
     const void *body;
     size_t size;
+    const char *secret;    /* in the body, and in no message; NULL: there is none */
     const uint8_t *sha256; /* of the body when it is known already; NULL: it is computed */
     /* An error code that may pass in this call beside those that always may ("NotFound" of what
      * was just made): NULL-terminated; NULL: none. */

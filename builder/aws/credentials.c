@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -22,6 +23,9 @@ struct aws_credentials {
     pthread_mutex_t lock; /* what follows; held while keys are renewed */
     struct aws_keys keys;
     int64_t renew_at; /* not before */
+    /* When refused keys were got anew in vain, 0: never; and why, unless the same ones came. */
+    int64_t vain_at;
+    struct error vain;
 };
 
 /* --- sources --------------------------------------------------------------------------------- */
@@ -178,15 +182,38 @@ static int keep_fresh(struct aws_credentials *credentials, struct error *err)
     return 0;
 }
 
+/* Of the many threads whose keys were refused one asks, and all believe the answer for a while. */
+static int replace(struct aws_credentials *credentials, const struct aws_keys *refused,
+                   struct error *err)
+{
+    int64_t now = aws_credentials_now(credentials);
+    int result;
+
+    if (!aws_keys_same(refused, &credentials->keys)) {
+        return keep_fresh(credentials, err);
+    }
+    if (credentials->vain_at != 0 && llabs(now - credentials->vain_at) < RENEW_AGAIN_S) {
+        *err = credentials->vain;
+        return err->kind != FAIL_NONE ? -1 : 0;
+    }
+    result = renew(credentials, err);
+    credentials->vain_at = 0;
+    if ((result < 0 && err->kind != FAIL_STOPPED) ||
+        (result == 0 && aws_keys_same(refused, &credentials->keys))) {
+        credentials->vain_at = aws_credentials_now(credentials);
+        credentials->vain = *err;
+    }
+    return result;
+}
+
 int aws_credentials_get(struct aws_credentials *credentials, const struct aws_keys *refused,
                         struct aws_keys *ret, struct error *err)
 {
     int result;
 
     (void)pthread_mutex_lock(&credentials->lock);
-    result = refused != NULL && aws_keys_same(refused, &credentials->keys)
-                 ? renew(credentials, err)
-                 : keep_fresh(credentials, err);
+    result =
+        refused != NULL ? replace(credentials, refused, err) : keep_fresh(credentials, err);
     if (result == 0) {
         aws_keys_copy(&credentials->keys, ret);
     }

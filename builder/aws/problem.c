@@ -46,7 +46,7 @@ static void put_message(struct aws_error *ret, const char *text, const char *sec
     size_t size = canonical != NULL ? (size_t)(canonical - text) : SIZE_MAX;
 
     if (text != NULL && secret != NULL && strstr(text, secret) != NULL) {
-        text = "(left out, as it repeats the session token)";
+        text = "(left out, as it repeats a secret)";
         size = SIZE_MAX;
     }
     PUT(ret->message, text);

@@ -41,6 +41,7 @@ static int call(const struct aws_service *sts, const char *action, const struct 
                                      .headers = headers,
                                      .body = form->data,
                                      .size = form->size,
+                                     .secret = secret,
                                      .retry_codes = passing};
     SCOPED_FREE char *what = xprintf("%s at %s", action, sts->endpoint);
     SCOPED(http_reply_done) struct http_reply reply = {0};
@@ -48,9 +49,6 @@ static int call(const struct aws_service *sts, const char *action, const struct 
     int result = aws_send(sts, &request, &reply, &problem, err);
 
     if (result > 0) {
-        if (secret != NULL && strstr(problem.message, secret) != NULL) {
-            problem.message[0] = '\0';
-        }
         return aws_fail(what, &reply, &problem, err);
     }
     if (result < 0 || xml_parse(reply.body.data, reply.body.size, ret, err) < 0) {

@@ -2,6 +2,7 @@
 #include "openstack/glance.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "base/text.h"
 #include "openstack/message.h"
@@ -23,6 +24,22 @@ static char *with_version(const char *url)
     return xprintf("%.*s/v2", (int)size, url);
 }
 
+/* Whoever can write a catalog must not get tokens sent in the clear where the user wanted TLS. */
+static int check_open(const struct openstack_config *config, const char *identity, const char *url,
+                      struct error *err)
+{
+    if (strncasecmp(identity, "https:", 6) != 0 || !http_is_open(url)) {
+        return 0;
+    }
+    (void)fail(err, FAIL_REMOTE,
+               "the image endpoint '%s' of the catalog is not encrypted, as Keystone is: no token "
+               "is sent there",
+               url);
+    return fail_hint(err, "%s", strcmp(config->source, "the environment") == 0
+                                    ? "if it must be so, say it with OS_IMAGE_ENDPOINT_OVERRIDE"
+                                    : "if it must be so, say it with 'image_endpoint_override'");
+}
+
 int glance_open(const struct openstack_config *config, const char *region, struct http *http,
                 struct keystone *keystone, struct glance *ret, struct error *err)
 {
@@ -33,7 +50,8 @@ int glance_open(const struct openstack_config *config, const char *region, struc
     *ret = (struct glance){.http = http, .keystone = keystone};
     if (config->image_endpoint == NULL) {
         if (token_endpoint(keystone_token(keystone), "image", config->interface, wanted, &url,
-                           &ret->region, err) < 0) {
+                           &ret->region, err) < 0 ||
+            check_open(config, keystone_url(keystone), url, err) < 0) {
             return -1;
         }
         ret->url = with_version(url);
@@ -96,7 +114,8 @@ static int renew(void *data, struct error *err)
 static int fail_reply(const struct glance *glance, const char *what, const struct http_reply *reply,
                       struct error *err)
 {
-    SCOPED_FREE char *message = openstack_message(reply), *origin = http_origin(glance->url);
+    SCOPED_FREE char *message = openstack_message(reply, keystone_secret(glance->keystone));
+    SCOPED_FREE char *origin = http_origin(glance->url);
 
     (void)fail(err, FAIL_REMOTE, "Glance at %s: %s: %s (status %u)", origin, what, message,
                reply->status);

@@ -40,6 +40,11 @@ const char *keystone_url(const struct keystone *keystone)
     return keystone->url;
 }
 
+const char *keystone_secret(const struct keystone *keystone)
+{
+    return keystone->text;
+}
+
 /* --- the request ----------------------------------------------------------------------------- */
 
 /* Written by hand, so that no copy of a password is left where it cannot be overwritten. */
@@ -165,11 +170,26 @@ static int64_t now_s(void)
     return now.tv_sec;
 }
 
+/* What was sent to be let in. */
+static const char *secret_of(const struct openstack_config *config)
+{
+    switch (config->auth) {
+    case OPENSTACK_PASSWORD:
+        return config->password;
+    case OPENSTACK_APPLICATION_CREDENTIAL:
+        return config->credential_secret;
+    case OPENSTACK_TOKEN:
+        return config->token;
+    }
+    return NULL;
+}
+
 static int fail_reply(const struct keystone *keystone, const struct http_reply *reply,
                       struct error *err)
 {
     const struct openstack_config *config = keystone->config;
-    SCOPED_FREE char *message = openstack_message(reply), *origin = http_origin(keystone->url);
+    SCOPED_FREE char *message = openstack_message(reply, secret_of(config));
+    SCOPED_FREE char *origin = http_origin(keystone->url);
 
     (void)fail(err, FAIL_REMOTE, "Keystone at %s did not accept %s: %s (status %u)", origin,
                config->source, message, reply->status);

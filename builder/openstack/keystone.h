@@ -28,6 +28,9 @@ const struct token *keystone_token(const struct keystone *keystone);
 /* Where it is: the URL that ends in the version. Borrowed. */
 const char *keystone_url(const struct keystone *keystone);
 
+/* The token as it was when it was used last, for what must not show it. Borrowed; secret. */
+const char *keystone_secret(const struct keystone *keystone);
+
 /*
  * The token for a request: renewed first when it is not good for LEFT_S seconds more (or, where
  * none ever is, when it is not new). Borrowed until the next call; it is secret.

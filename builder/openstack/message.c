@@ -75,12 +75,13 @@ static char *plain(const char *text)
     return buf_take(&line);
 }
 
-char *openstack_message(const struct http_reply *reply)
+char *openstack_message(const struct http_reply *reply, const char *secret)
 {
     SCOPED(json_decrefp)
     json_t *body = json_loadb(reply->body.data, reply->body.size, JSON_ALLOW_NUL, NULL);
     const char *found = find_message(body);
-    char *text = plain(found != NULL ? found : "");
+    bool tells = found != NULL && secret != NULL && strstr(found, secret) != NULL;
+    char *text = plain(found != NULL && !tells ? found : "");
 
     if (*text == '\0') {
         free(text);

@@ -180,6 +180,18 @@ expiring 3600
 expect_status 0 "$aws" keys get threads
 accesses 1 2
 [ "$(wc -l <count)" -eq 2 ] || fail "$(wc -l <count) calls for eight threads"
+# Nor is it asked by each of them when it has no others, or none at all.
+write keys '{"Version": 1, "AccessKeyId": "ASIAX", "SecretAccessKey": "PLANTED7"}'
+write $config '[profile p]' 'credential_process = sh -c "echo >>count; cat keys"'
+rm -f count
+expect_status 0 "$aws" keys get threads
+[ "$(wc -l <count)" -eq 2 ] || fail "$(wc -l <count) calls for eight threads in vain"
+rm -f count
+expect_status 0 "$aws" keys get threads ahead=31 threads
+[ "$(wc -l <count)" -eq 3 ] || fail "$(wc -l <count) calls, some later"
+rm -f count
+expect_status 1 "$aws" keys get run='rm keys' refused
+write keys '{"Version": 1, "AccessKeyId": "ASIAX", "SecretAccessKey": "PLANTED7"}'
 unset AWS_PROFILE
 rm $config $credentials
 

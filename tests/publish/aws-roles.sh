@@ -152,6 +152,14 @@ expect_status 0 env "${web[@]}" "$aws" keys whoami run='echo PLANTED+second.toke
     fail "not two tokens"
 write token PLANTED.wrong
 STATUS=5 lacks "AssumeRoleWithWebIdentity at $AWS_HTTPS: AccessDenied: Not authorized" "${web[@]}"
+# One that STS repeats is not shown, however long it is.
+long=GEHEIM.$(printf 'x%.0s' $(seq 3000))
+write token "$long"
+aws_fault "\"operation\": \"AssumeRoleWithWebIdentity\", \"kind\": \"error\",
+    \"code\": \"InvalidIdentityToken\", \"message\": \"not good: $long\""
+STATUS=5 lacks "AssumeRoleWithWebIdentity at $AWS_HTTPS: InvalidIdentityToken: (left out, as it" \
+    "${web[@]}"
+expect_no_text stderr GEHEIM
 
 # --- while calls are made ----------------------------------------------------------------------
 # Keys that expire are renewed, once.

@@ -65,7 +65,7 @@ static void replies_explain_themselves(void **state)
          "secret'\"}",
          "InvalidSignatureException", "", "does not match.", "-"},
         {"", "{\"__type\": \"Odd\", \"message\": \"you sent " TOKEN ", didn't you\"}", "Odd", "",
-         "(left out, as it repeats the session token)", "-"},
+         "(left out, as it repeats a secret)", "-"},
         /* a proxy, nothing, half of something, something else */
         {"", "<html><body>Bad Gateway<br></body></html>", "", "", "", "-"},
         {"", "", "", "", "", "-"},
@@ -114,7 +114,7 @@ static void long_messages_are_cut(void **state)
     assert_int_equal(strlen(problem.code), sizeof(problem.code) - 1);
     assert_int_equal(strlen(problem.message), sizeof(problem.message) - 1);
     problem_read(&reply, TOKEN, &problem);
-    assert_string_equal(problem.message, "(left out, as it repeats the session token)");
+    assert_string_equal(problem.message, "(left out, as it repeats a secret)");
 }
 
 static void codes_tell_what_to_do(void **state)

@@ -551,8 +551,8 @@ static int verify(struct publication *pub, void *data, struct error *err)
     algorithm = glance_text(image, "os_hash_algo");
     if (body_digest(state->body, algorithm, digest, err) < 0) {
         if (err->kind == FAIL_ERROR) {
-            (void)fail_while(err, "image %s cannot be verified: Glance has",
-                             glance_text(image, "id"));
+            err->kind = FAIL_REMOTE;
+            (void)fail_while(err, "the image cannot be verified: Glance has");
         }
         return discard(pub, state, err);
     }

@@ -101,6 +101,19 @@ static int find_file(const char *variable, const char *stem, char **ret, struct 
     return 0;
 }
 
+/* Only comments: openstacksdk takes it for a file without clouds. */
+static bool is_blank(const char *text)
+{
+    while (*text != '\0') {
+        text += strspn(text, " \t\r\n");
+        if (*text != '#') {
+            return *text == '\0';
+        }
+        text += strcspn(text, "\n");
+    }
+    return true;
+}
+
 static int read_file(const char *variable, const char *stem, struct file *ret, struct error *err)
 {
     SCOPED(secret_done) struct buf text = {0};
@@ -116,6 +129,9 @@ static int read_file(const char *variable, const char *stem, struct file *ret, s
         return -1;
     }
     ret->problems = (struct problems){.path = ret->path, .noun = "configuration"};
+    if (is_blank(text.data)) {
+        return 0;
+    }
     if (yaml_tree_read_foreign(NULL, text.data, text.size, &ret->tree, &ret->problems) < 0 ||
         ret->problems.count != 0) {
         return problems_fail(&ret->problems, err);

@@ -168,11 +168,16 @@ static void files_are_looked_for_in_their_order(void **state)
 
 static void secure_yaml_goes_over_it(void **state)
 {
-    SCOPED(openstack_config_freep) struct openstack_config *config = NULL;
+    SCOPED(openstack_config_freep) struct openstack_config *config = NULL, *plain = NULL;
 
     (void)state;
     put("clouds.yaml", "clouds: {lab: {auth: {auth_url: 'https://k/v3', username: u,\n"
                        "  password: wrong, project_name: d}, region_name: one}}\n");
+    put("secure.yaml", "# nothing\n\n");
+    put("home/.config/openstack/secure.yaml", "clouds: {lab: {auth: {password: unseen}}}\n");
+    plain = load("lab");
+    assert_string_equal(plain->password, "wrong");
+    unlink("secure.yaml");
     put("home/.config/openstack/secure.yaml",
         "clouds: {lab: {auth: {password: right}, region_name: two}, other: {auth: {}}}\n");
     config = load("lab");
@@ -340,7 +345,6 @@ static void problems_of_the_file_have_a_place(void **state)
         {"clouds: [lab]\n", "./clouds.yaml:1:9: 'clouds' must be a map of clouds"},
         {"clouds:\n  lab: {\n", "./clouds.yaml:3:1: not YAML: did not find expected node content "
                                 "(while parsing a flow node at ./clouds.yaml:3:1)"},
-        {"", "./clouds.yaml:1:1: the configuration is empty"},
         {"clouds:\n  lab: *no\n", "./clouds.yaml:2:8: an alias of what is not there (quote a text "
                                   "that begins with '*')"},
         {"clouds:\n  lab: {auth: {password: !pass }}\n",

@@ -56,6 +56,18 @@ static void show_list(struct ui *ui, const char *what, const json_t *list)
     }
 }
 
+/* And what made them, since their bytes follow it. */
+static void show_formats(struct ui *ui, const json_t *formats)
+{
+    const char *name;
+    json_t *maker;
+
+    json_object_foreach((json_t *)formats, name, maker)
+    {
+        ui_print(ui, "format        %-10s %s\n", name, text(formats, name));
+    }
+}
+
 static void show_files(struct ui *ui, const json_t *files)
 {
     const char *name;
@@ -90,6 +102,7 @@ static int run(const struct invocation *invocation, struct error *err)
     ui_print(ui, "disk digest   %s\n", text(disk, "digest"));
     show_partitions(ui, disk);
     show_list(ui, "layer", json_object_get(manifest, "layers"));
+    show_formats(ui, json_object_get(manifest, "formats"));
     show_files(ui, json_object_get(manifest, "files"));
     ui_json(ui, json_pack("{s:s, s:O}", "event", "manifest", "manifest", manifest));
     return 0;

@@ -18,7 +18,8 @@ printf '%s\n' SHA256SUMS blocks.index disk.qcow2 disk.raw disk.tar.gz disk.vhd d
 expect_text bundle/SHA256SUMS disk.qcow2 disk.tar.gz disk.vmdk
 expect_no_text bundle/SHA256SUMS disk.vhd disk.raw
 expect_status 0 "$KILN" show bundle
-expect_text stdout disk.qcow2 disk.raw disk.tar.gz disk.vhd disk.vmdk
+expect_text stdout disk.qcow2 disk.raw disk.tar.gz disk.vhd disk.vmdk 'format        gcp        zlib ' \
+    'format        vmdk       qemu-img version '
 
 qemu-img check -q bundle/disk.qcow2 || fail "qemu-img check"
 for format in qcow2 vmdk vpc; do

@@ -296,7 +296,7 @@ static int carry_journal(const char *from, const char *to, struct error *err)
     if (lstat(from, &st) < 0) {
         return fail_os(err, "stat '%s'", from);
     }
-    if (!S_ISREG(st.st_mode) || link(from, to) == 0) {
+    if (!S_ISREG(st.st_mode) || file_exists(to) || link(from, to) == 0) {
         return 0;
     }
     return copy_journal(from, to, err);
@@ -314,17 +314,18 @@ static DIR *open_directory(const char *path)
     return dir;
 }
 
-static int carry_journals(const struct bundle *bundle, struct error *err)
+/* Those that NEW_BUNDLE has not yet. */
+static int carry_journals(const char *old_bundle, const char *new_bundle, struct error *err)
 {
-    SCOPED_FREE char *from = file_join(bundle->path, BUNDLE_JOURNALS);
-    SCOPED_FREE char *to = file_join(bundle->partial, BUNDLE_JOURNALS);
+    SCOPED_FREE char *from = file_join(old_bundle, BUNDLE_JOURNALS);
+    SCOPED_FREE char *to = file_join(new_bundle, BUNDLE_JOURNALS);
     SCOPED_DIR DIR *dir = open_directory(from);
     struct dirent *entry;
 
     if (dir == NULL) {
         return errno == ENOENT ? 0 : fail_os(err, "open directory '%s'", from);
     }
-    if (mkdir(to, PERMISSIONS) < 0) {
+    if (mkdir(to, PERMISSIONS) < 0 && errno != EEXIST) {
         return fail_os(err, "make directory '%s'", to);
     }
     while ((errno = 0, entry = readdir(dir)) != NULL) {
@@ -367,6 +368,21 @@ static int remove_old(struct bundle *bundle, struct error *err)
     return 0;
 }
 
+/*
+ * The old one is bundle->partial. A publish may have begun a journal there since the others were
+ * carried over: what it makes would be forgotten.
+ */
+static int retire_old(struct bundle *bundle, struct error *err)
+{
+    if (carry_journals(bundle->partial, bundle->path, err) < 0) {
+        fail_while(err, "'%s' is complete, but journals of the one it replaces are still in '%s'",
+                   bundle->path, bundle->partial);
+        free(TAKE(bundle->partial));
+        return -1;
+    }
+    return remove_old(bundle, err);
+}
+
 /* The rename itself; after it nothing is left to undo. */
 static int put_in_place(struct bundle *bundle, struct error *err)
 {
@@ -395,7 +411,7 @@ int bundle_commit(struct bundle *bundle, bool sync, struct error *err)
     if (set_mode(bundle, err) < 0 || file_remove_tree(bundle->temporary, err) < 0) {
         return -1;
     }
-    if (bundle->force && carry_journals(bundle, err) < 0) {
+    if (bundle->force && carry_journals(bundle->path, bundle->partial, err) < 0) {
         return fail_while(err, "keep the journals of '%s'", bundle->path);
     }
     if (sync && wait_for_disk(bundle->partial, true, err) < 0) {
@@ -411,7 +427,7 @@ int bundle_commit(struct bundle *bundle, bool sync, struct error *err)
     }
     scope_fd(&bundle->lock);
     bundle->lock = -1;
-    return bundle->partial != NULL ? remove_old(bundle, err) : 0;
+    return bundle->partial != NULL ? retire_old(bundle, err) : 0;
 }
 
 void bundle_free(struct bundle *bundle)

@@ -414,17 +414,22 @@ int catalog_remove_unlisted(const char *path, const json_t *image, struct error 
 {
     SCOPED_FREE char *place = catalog_place(path, image);
     SCOPED(json_decrefp) json_t *there = NULL;
+    SCOPED(json_decrefp) json_t *index = NULL;
     SCOPED_FD int lock = -1;
-    bool listed = false;
 
     if (!file_exists(path)) {
         return 0;
     }
-    if (lock_catalog(path, &lock, err) < 0 || catalog_lists(path, image, &listed, err) < 0) {
+    if (lock_catalog(path, &lock, err) < 0 || read_index(path, &index, err) < 0) {
         return -1;
     }
+    /* By its path alone: of an image that somebody can see nothing is removed, whatever files the
+     * bundle would put there by now. */
+    if (find_listed(index, image) != NULL) {
+        return 0;
+    }
     there = load_image(place);
-    return !listed && is_same(there, image, "path") && is_same(there, image, "publish_id")
+    return is_same(there, image, "path") && is_same(there, image, "publish_id")
                ? file_remove_tree(place, err)
                : 0;
 }
@@ -491,8 +496,13 @@ static int exchange(struct draft *draft, const char *place, struct error *err)
         return 0;
     }
     /* Not every file system can; then there is a moment without. */
-    if (rename(place, old) < 0 || rename(draft->dir, place) < 0) {
+    if (rename(place, old) < 0) {
         return fail_os(err, "replace '%s'", place);
+    }
+    if (rename(draft->dir, place) < 0) {
+        (void)fail_os(err, "replace '%s'", place);
+        (void)rename(old, place);
+        return -1;
     }
     return 0;
 }

@@ -46,6 +46,7 @@ void job_done(struct job *job)
     journal_free(job->pub.journal);
     json_decref(job->pub.result);
     json_decref(job->head);
+    targets_done(&job->target);
 }
 
 /* ---- who, and what ---- */
@@ -94,11 +95,11 @@ static json_t *head_of(const struct job *job)
     const struct target *target = job->pub.target;
     char disk[HASH_HEX_MAX];
 
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "id", job->pub.id, "target",
-                     target->name, "cloud", target_kinds[target->cloud]->name, "scope",
-                     job->identity.scope, "disk_digest", hash_hex(bundle->disk_digest, disk),
-                     "name", bundle->name, "version", bundle->version, "architecture",
-                     architecture_name(bundle->architecture));
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "id", job->pub.id, "target",
+                     target->name, "cloud", target_kinds[target->cloud]->name, "attributes",
+                     target->attributes, "scope", job->identity.scope, "disk_digest",
+                     hash_hex(bundle->disk_digest, disk), "name", bundle->name, "version",
+                     bundle->version, "architecture", architecture_name(bundle->architecture));
 }
 
 static int open_journal(struct job *job, struct error *err)
@@ -178,6 +179,19 @@ static bool needs_parent(const struct job *job)
         }
     }
     return job->cloud->takes_parent;
+}
+
+static bool is_ended(const struct job *job)
+{
+    const struct phase *phase = job->cloud->phases;
+
+    if (journal_get(job->pub.journal, JOURNAL_PUBLISHED) != NULL) {
+        return true;
+    }
+    while (phase->name != NULL && phase_is_done(job, phase)) {
+        phase++;
+    }
+    return phase->name == NULL; /* killed before it could say so */
 }
 
 static int next_attempt(struct job *job, const char *why, struct error *err)
@@ -342,7 +356,7 @@ static int leave_ended(struct job *job, struct error *err)
     if (journal_get(job->pub.journal, JOURNAL_ABORTED) != NULL) {
         return next_attempt(job, "it was aborted", err);
     }
-    if (journal_get(job->pub.journal, JOURNAL_PUBLISHED) != NULL) {
+    if (is_ended(job)) {
         publication_note(&job->pub,
                          "it was published before, and is gone or changed: it is published again");
         return next_attempt(job, "the published image is gone", err);
@@ -384,75 +398,101 @@ int job_publish(struct job *job, struct error *err)
 
 /* ---- abort ---- */
 
-static const char *head_text(const struct job *job, const char *key)
+static const char *text_of(const json_t *head, const char *key)
 {
-    const char *text = json_string_value(json_object_get(job->head, key));
+    const char *text = json_string_value(json_object_get(head, key));
 
     return text != NULL ? text : "";
 }
 
-static const struct word *head_architecture(const struct job *job)
+static int bad_head(const json_t *head, const char *key, struct error *err)
+{
+    return fail(err, FAIL_ERROR, "the journal of target '%s' has no '%s' that can be used",
+                text_of(head, "target"), key);
+}
+
+int job_read_target(const json_t *head, struct targets *ret, struct error *err)
+{
+    SCOPED(json_decrefp) json_t *list = json_object();
+    SCOPED_FREE char *text = NULL;
+    const char *attributes = text_of(head, "attributes");
+    json_t *target = json_loads(attributes, JSON_REJECT_DUPLICATES, NULL);
+    struct error ignored = {0};
+
+    (void)json_object_set(target, "cloud", json_object_get(head, "cloud"));
+    (void)json_object_set_new(list, text_of(head, "target"), target);
+    text = json_dumps(list, 0);
+    if (targets_parse("journal", text, strlen(text), ret, &ignored) < 0 || ret->count != 1 ||
+        strcmp(ret->items[0].attributes, attributes) != 0) {
+        return bad_head(head, "attributes", err);
+    }
+    return 0;
+}
+
+static const struct word *architecture_of(const json_t *head)
 {
     const char *nearest;
 
-    return word_find(architecture_words, head_text(job, "architecture"), &nearest);
+    return word_find(architecture_words, text_of(head, "architecture"), &nearest);
 }
 
 /* What a journal says is read as strictly as a manifest. */
-static const char *head_wrong(const struct job *job)
+static const char *head_wrong(const json_t *head)
 {
     uint8_t digest[HASH_SIZE];
 
-    if (!hash_parse(head_text(job, "id"), digest)) {
-        return "id";
-    }
-    if (!hash_parse(head_text(job, "disk_digest"), digest)) {
+    if (!hash_parse(text_of(head, "disk_digest"), digest)) {
         return "disk_digest";
     }
-    if (profile_check_name(head_text(job, "name")) != NULL) {
+    if (profile_check_name(text_of(head, "name")) != NULL) {
         return "name";
     }
-    if (profile_check_version(head_text(job, "version")) != NULL) {
+    if (profile_check_version(text_of(head, "version")) != NULL) {
         return "version";
     }
-    return head_architecture(job) == NULL ? "architecture" : NULL;
+    return architecture_of(head) == NULL ? "architecture" : NULL;
 }
 
-int job_take_head(struct job *job, const json_t *head, struct error *err)
+int job_take_head(struct job *job, const json_t *head, struct targets *target, struct error *err)
 {
-    const char *wrong;
+    const char *wrong = head_wrong(head);
 
-    job->head = json_copy((json_t *)head);
-    wrong = head_wrong(job);
+    job->target = *target;
+    *target = (struct targets){0};
     if (wrong != NULL) {
-        return fail(err, FAIL_ERROR, "the journal of target '%s' has no '%s' that can be used",
-                    job->pub.target->name, wrong);
+        return bad_head(head, wrong, err);
     }
-    (void)strncpy(job->pub.id, head_text(job, "id"), sizeof(job->pub.id) - 1);
+    job->head = json_copy((json_t *)head);
     job->then = *job->pub.bundle;
-    job->then.name = (char *)head_text(job, "name");
-    job->then.version = (char *)head_text(job, "version");
-    job->then.architecture = (enum architecture)head_architecture(job)->value;
-    (void)hash_parse(head_text(job, "disk_digest"), job->then.disk_digest);
+    job->then.name = (char *)text_of(head, "name");
+    job->then.version = (char *)text_of(head, "version");
+    job->then.architecture = (enum architecture)architecture_of(head)->value;
+    (void)hash_parse(text_of(head, "disk_digest"), job->then.disk_digest);
     job->pub.bundle = &job->then;
     return 0;
 }
 
-static int check_scope(const struct job *job, struct error *err)
+/*
+ * Whose it is, and that it is of the publish it names: by the id of another one, with a target that
+ * asks for something else, what is published would look unfinished.
+ */
+static int check_head(struct job *job, struct error *err)
 {
-    if (strcmp(job->identity.scope, head_text(job, "scope")) == 0) {
-        return 0;
+    const char *scope = text_of(job->head, "scope");
+
+    if (strcmp(job->identity.scope, scope) != 0) {
+        fail(err, FAIL_ERROR, "it was begun as '%s', this is '%s'", scope, job->identity.scope);
+        return fail_hint(err, "use the credentials and the region it was begun with");
     }
-    fail(err, FAIL_ERROR, "it was begun as '%s', this is '%s'", head_text(job, "scope"),
-         job->identity.scope);
-    return fail_hint(err, "use the credentials and the region it was begun with");
+    identify(job);
+    return strcmp(job->pub.id, text_of(job->head, "id")) == 0 ? 0 : bad_head(job->head, "id", err);
 }
 
 int job_abort(struct job *job, struct error *err)
 {
     bool found = false;
 
-    if (check_scope(job, err) < 0 || open_journal(job, err) < 0 ||
+    if (check_head(job, err) < 0 || open_journal(job, err) < 0 ||
         job->cloud->find(&job->pub, job->state, &found, err) < 0) {
         return -1;
     }

@@ -25,7 +25,8 @@ struct job {
     bool parent_known;         /* whether there is one was found out */
     struct parent *parent;     /* what pub.parent points to */
     json_t *head;              /* of the journal */
-    struct reader then;        /* of an abort: the bundle as the journal knows it */
+    struct targets target;     /* of an abort: the target as the journal knows it, */
+    struct reader then;        /* and the bundle */
 
     bool nothing;     /* nothing was to be done */
     bool failed;      /* then ERR says why */
@@ -44,10 +45,13 @@ int job_begin(struct job *job, struct error *err);
 int job_publish(struct job *job, struct error *err);
 
 /*
- * Makes it the publish that a journal with HEAD is of, to abort it: the bundle may have another
- * disk by now.
+ * The target of the publish that a journal with HEAD is of, as it was then: the bundle may have
+ * another one of that name by now, or none. RET, zeroed, gets only this one.
  */
-int job_take_head(struct job *job, const json_t *head, struct error *err);
+int job_read_target(const json_t *head, struct targets *ret, struct error *err);
+
+/* Makes it that publish, to abort it: the bundle may have another disk by now. Takes TARGET. */
+int job_take_head(struct job *job, const json_t *head, struct targets *target, struct error *err);
 
 /* Removes what that publish left; job->nothing: it is published after all. */
 int job_abort(struct job *job, struct error *err);

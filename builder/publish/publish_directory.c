@@ -64,6 +64,11 @@ static int describe_file(const struct publication *pub, const char *name, void *
                             json_pack("{s:I}", "size", (json_int_t)pub->bundle->size_bytes));
         return 0;
     }
+    /* Nothing is like it then; it is the copying that cannot be done without. */
+    if (!reader_has(pub->bundle, name) && strcmp(name, MANIFEST_NAME) != 0) {
+        json_object_set_new(data, name, json_null());
+        return 0;
+    }
     if (reader_file(pub->bundle, name, &file, err) < 0) {
         return -1;
     }

@@ -53,7 +53,9 @@ static int each_journal(struct session *session,
 
 static int count_bad(size_t bad, struct error *err)
 {
-    return bad == 0 ? 0 : fail(err, FAIL_ERROR, "%zu journals cannot be read", bad);
+    return bad == 0
+               ? 0
+               : fail(err, FAIL_ERROR, "%zu journal%s cannot be read", bad, bad == 1 ? "" : "s");
 }
 
 /* ---- status ---- */
@@ -146,29 +148,25 @@ int publish_status(const struct publish_options *options, struct ui *ui, struct 
 
 /* ---- abort ---- */
 
-/* The target as the bundle has it now is what says how to get there. */
 static int add_unfinished(struct session *session, const char *path, struct journal *journal,
                           struct error *err)
 {
-    const char *name = head_text(journal, "target");
-    const struct target *target = session_target(session, name);
+    const json_t *head = journal_head(journal);
+    SCOPED(targets_done) struct targets target = {0};
     struct job *job;
 
     if (strcmp(state_of(journal), "unfinished") != 0) {
         return 0;
     }
-    if (target == NULL ||
-        strcmp(target_kinds[target->cloud]->name, head_text(journal, "cloud")) != 0) {
-        fail(err, FAIL_ERROR,
-             "the bundle no longer has the target '%s' (%s) of an unfinished publish", name,
-             head_text(journal, "cloud"));
-        return fail_hint(err, "'kiln publish --status' shows them; --target chooses others");
+    if (job_read_target(head, &target, err) < 0) {
+        return -1;
     }
-    if (!journal_is_named(path, name, head_text(journal, "id"))) {
-        return fail(err, FAIL_ERROR, "'%s' is not called as a journal of target '%s'", path, name);
+    if (!journal_is_named(path, target.items[0].name, head_text(journal, "id"))) {
+        return fail(err, FAIL_ERROR, "'%s' is not called as a journal of target '%s'", path,
+                    target.items[0].name);
     }
-    job = session_add(session, target, err);
-    return job == NULL ? -1 : job_take_head(job, journal_head(journal), err);
+    job = session_add(session, &target.items[0], err);
+    return job == NULL ? -1 : job_take_head(job, head, &target, err);
 }
 
 static void show_aborted(struct ui *ui, struct job *job)
@@ -187,14 +185,14 @@ int publish_abort(const struct publish_options *options, struct ui *ui, struct e
 
     secret_no_core();
     if (session_open(options, ui, &session, err) < 0 ||
-        each_journal(session, add_unfinished, &seen, &bad, err) < 0 || count_bad(bad, err) < 0) {
+        each_journal(session, add_unfinished, &seen, &bad, err) < 0) {
         return -1;
     }
-    if (session->job_count == 0) {
+    if (session->job_count + bad == 0) {
         ui_note(ui, "no publish is unfinished");
     }
     session_each(session, job_begin, NULL);
     session_show_identities(session);
     session_each(session, job_abort, show_aborted);
-    return session_result(session, err);
+    return session_result(session, err) < 0 ? -1 : count_bad(bad, err);
 }

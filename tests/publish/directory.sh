@@ -122,6 +122,35 @@ expect_status 0 "$KILN" build -q three.yaml -o three
 expect_status 0 "$KILN" publish three
 check_catalog "$images" web/x86_64/2 web/x86_64/3
 
+# --- killed between the catalog and the journal, and the bundle built anew with other files: what is
+# listed stays, the abort is of the target as it was then ---
+forget_end()
+{
+    sed -i '/"key":"published"/d' "$1"/publish/*.journal
+}
+FORMATS='raw, qcow2' publish_profile one.yaml 1 "here: {cloud: directory, path: $PWD/q2, formats: [qcow2]}"
+expect_status 0 "$KILN" build -q one.yaml -o again
+expect_status 0 "$KILN" publish again
+forget_end again
+expect_status 0 "$KILN" publish --abort again
+expect_text stdout "here  published"
+forget_end again
+FORMATS=raw publish_profile one.yaml 1 'there: {cloud: directory}'
+expect_status 0 "$KILN" build -q --force one.yaml -o again
+expect_status 0 "$KILN" publish --abort again
+expect_text stderr "here: directory at $PWD/q2"
+check_catalog q2 web/x86_64/1
+[ "$(readlink q2/web/x86_64/latest)" = 1 ]
+
+# --- likewise, and the image is gone: it is no success to say that all was done ---
+FORMATS='raw, qcow2' publish_profile one.yaml 1 "here: {cloud: directory, path: $PWD/q3}"
+expect_status 0 "$KILN" build -q one.yaml -o gone
+expect_status 0 "$KILN" publish gone
+forget_end gone
+rm -r q3
+expect_status 0 "$KILN" publish gone
+check_catalog q3 web/x86_64/1
+
 # --- every format ---
 FORMATS='raw, qcow2, vhd, gcp, vmdk' publish_profile one.yaml 1 "here: {cloud: directory, path: $PWD/every}"
 expect_status 0 "$KILN" build -q one.yaml -o every.bundle
@@ -197,8 +226,23 @@ for pid in "${pids[@]}"; do
 done
 check_catalog crowd web/x86_64/{1,2,3,4,5,6}
 
-# --- killed anywhere: the catalog is whole, the next run or an abort leaves nothing behind ---
+# --- a publish that begins while its bundle is replaced is not forgotten ---
 command -v strace >/dev/null && strace -o /dev/null true 2>/dev/null || skip "no strace here"
+FORMATS=raw publish_profile one.yaml 1 'here: {cloud: directory}'
+expect_status 0 "$KILN" build -q one.yaml -o late
+mkdir late/publish
+touch late/publish/here.0123456789abcdef.journal
+ASAN_OPTIONS=detect_leaks=0 strace -f -qq -o /dev/null -e trace=renameat2 \
+    -e inject=renameat2:delay_enter=1000000 "$KILN" build -q --force one.yaml -o late &
+until ls late.partial-*/publish/*.journal >/dev/null 2>&1; do
+    kill -0 $! || fail 'the build ended'
+    sleep 0.02
+done
+touch late/publish/here.fedcba9876543210.journal
+wait $!
+[ "$(ls late/publish)" = $'here.0123456789abcdef.journal\nhere.fedcba9876543210.journal' ] || fail "$(ls late/publish)"
+
+# --- killed anywhere: the catalog is whole, the next run or an abort leaves nothing behind ---
 # killed CALL NUMBER COMMAND...: as it makes this call for the NUMBERth time; true when it was.
 killed()
 {

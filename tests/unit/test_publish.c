@@ -557,6 +557,29 @@ static void what_was_published_and_is_gone_is_published_again(void **state)
     assert_string_not_equal(token, acts[0].token);
 }
 
+/* Of a run that was killed when all was done but the last line. */
+static void what_was_made_and_is_gone_is_made_again(void **state)
+{
+    SCOPED(journal_paths_done) struct journal_paths paths = {0};
+    SCOPED(buf_done) struct buf text = {0};
+    char *at, token[HASH_HEX_MAX];
+    struct error err = {0};
+
+    (void)state;
+    write_bundle("1", ONE);
+    must_publish("1", "one  published  image-1\n");
+    strcpy(token, acts[0].token);
+    assert_int_equal(journal_list("1/" BUNDLE_JOURNALS, &paths, &err), 0);
+    assert_int_equal(file_read(paths.items[0], 1 << 20, &text, &err), 0);
+    at = strstr(text.data, "{\"key\":\"published\"");
+    assert_non_null(at);
+    assert_int_equal(truncate(paths.items[0], at - text.data), 0);
+    forget_calls();
+    must_publish("1", "one  published  image-1\n");
+    expect_calls(0, "begin find start [3 from nothing] upload register end ");
+    assert_string_not_equal(token, acts[0].token);
+}
+
 static void an_interrupted_publish_goes_on_later(void **state)
 {
     int status = 0;
@@ -857,7 +880,12 @@ static void one_damaged_journal_does_not_hide_the_others(void **state)
     assert_int_equal(last.kind, FAIL_ERROR);
     expect_text(&errors, "kiln: 1/publish/a.1.journal:1: no line of a journal\n");
     expect_text(&out, "one  published  image-1");
+    assert_int_equal(unlink_journals("1"), 2);
+    fail_once("1", "register");
+    assert_int_equal(file_write("1/" BUNDLE_JOURNALS "/a.1.journal", "x\n", 2, &err), 0);
     assert_int_equal(run(publish_abort, options, false), -1);
+    assert_string_equal(last.message, "1 journal cannot be read");
+    expect_text(&out, "one  aborted  ");
 }
 
 static void abort_removes_what_is_unfinished(void **state)
@@ -959,8 +987,13 @@ static void abort_believes_no_journal_that_is_not_strict(void **state)
          "has no 'architecture' that can be used"},
         {"\"disk_digest\":\"", "\"disk_digest\":\"x", "has no 'disk_digest' that can be used"},
         {"\"id\":\"", "\"id\":\"0", "is not called as a journal of target 'one'"},
-        {"\"target\":\"one\"", "\"target\":\"two\"",
-         "the bundle no longer has the target 'two' (directory) of an unfinished publish"},
+        {"\"target\":\"one\"", "\"target\":\"two\"", "is not called as a journal of target 'two'"},
+        {"\"target\":\"one\"", "\"target\":\"../one\"", "has no 'attributes' that can be used"},
+        {"\"cloud\":\"directory\"", "\"cloud\":\"other\"", "has no 'attributes' that can be used"},
+        {"\"attributes\":\"{}\"", "\"attributes\":\"{\"", "has no 'attributes' that can be used"},
+        {"\"attributes\":\"{}\"", "\"attributes\":\"{ }\"", "has no 'attributes' that can be used"},
+        {"\"attributes\":\"{}\"", "\"attributes\":\"{\\\"endpoint\\\":\\\"x\\\"}\"",
+         "has no 'attributes' that can be used"},
     };
 
     (void)state;
@@ -988,7 +1021,31 @@ static void abort_believes_no_journal_that_is_not_strict(void **state)
     }
 }
 
-static void abort_needs_the_target_that_is_no_more(void **state)
+/* Else what was published with other attributes would look unfinished, and be removed. */
+static void abort_believes_no_journal_of_another_target_than_it_says(void **state)
+{
+    static const char none[] = "\"attributes\":\"{}\"";
+    SCOPED(journal_paths_done) struct journal_paths paths = {0};
+    SCOPED(buf_done) struct buf text = {0}, other = {0};
+    struct error err = {0};
+    const char *at;
+
+    (void)state;
+    write_bundle("1", ONE);
+    fail_once("1", "register");
+    assert_int_equal(journal_list("1/" BUNDLE_JOURNALS, &paths, &err), 0);
+    assert_int_equal(file_read(paths.items[0], 1 << 20, &text, &err), 0);
+    at = strstr(text.data, none);
+    assert_non_null(at);
+    buf_add(&other, text.data, (size_t)(at - text.data));
+    buf_printf(&other, "\"attributes\":\"{\\\"path\\\":\\\"/x\\\"}\"%s", at + strlen(none));
+    assert_int_equal(file_write(paths.items[0], other.data, other.size, &err), 0);
+    assert_int_equal(run(publish_abort, (struct publish_options){.bundle = "1"}, false), -1);
+    assert_non_null(strstr(last.message, "has no 'id' that can be used"));
+    expect_calls(0, "begin end ");
+}
+
+static void abort_is_of_the_target_as_it_was_then(void **state)
 {
     struct publish_options options = {.bundle = "1"};
 
@@ -996,9 +1053,9 @@ static void abort_needs_the_target_that_is_no_more(void **state)
     write_bundle("1", ONE);
     fail_once("1", "register");
     write_bundle("1", DELTA);
-    assert_int_equal(run(publish_abort, options, false), -1);
-    assert_string_equal(last.message, "the bundle no longer has the target 'one' (directory) of an "
-                                      "unfinished publish");
+    must_run(publish_abort, options, false);
+    expect_text(&errors, "one: directory, account 4711");
+    expect_calls(0, "begin find abort(thing) end ");
 }
 
 static int enter_place(void **state)
@@ -1028,6 +1085,7 @@ int main(void)
         cmocka_unit_test_setup(what_a_phase_made_is_in_the_result_of_the_next_run, start_test),
         cmocka_unit_test_setup(what_is_gone_is_begun_again_with_other_tokens, start_test),
         cmocka_unit_test_setup(what_was_published_and_is_gone_is_published_again, start_test),
+        cmocka_unit_test_setup(what_was_made_and_is_gone_is_made_again, start_test),
         cmocka_unit_test_setup(an_interrupted_publish_goes_on_later, start_test),
         cmocka_unit_test_setup(another_kiln_has_the_journal, start_test),
         cmocka_unit_test_setup(whatever_makes_it_another_image_makes_another_publish, start_test),
@@ -1048,7 +1106,9 @@ int main(void)
         cmocka_unit_test_setup(abort_leaves_what_is_published_after_all, start_test),
         cmocka_unit_test_setup(abort_is_of_the_disk_that_was_there_then, start_test),
         cmocka_unit_test_setup(abort_believes_no_journal_that_is_not_strict, start_test),
-        cmocka_unit_test_setup(abort_needs_the_target_that_is_no_more, start_test),
+        cmocka_unit_test_setup(abort_believes_no_journal_of_another_target_than_it_says,
+                               start_test),
+        cmocka_unit_test_setup(abort_is_of_the_target_as_it_was_then, start_test),
     };
     int result;
 

@@ -24,8 +24,10 @@ killed()
 }
 
 # anew: there is an image that is not this publish's, which knows nothing yet.
-sed 's/copy_to: \[us-east-1\]/name: precious/; s/share_with: \["111122223333"\],//' two.yaml >mine.yaml
+sed 's/copy_to: \[us-east-1\]/name: precious/; s/share_with: \["111122223333"\],//' one.yaml >mine.yaml
 expect_status 0 "$KILN" build mine.yaml -o mine
+[ "$(jq .disk.digest one/manifest.json)" = "$(jq .disk.digest mine/manifest.json)" ] ||
+    fail "the publish id alone should tell whose it is"
 anew()
 {
     aws_fake clear '{}'

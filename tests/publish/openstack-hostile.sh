@@ -2,6 +2,7 @@
 # parallel: yes
 # OpenStack services that are up to something: tokens stay where they belong, and nothing is taken
 # for an image of ours that is not.
+# shellcheck disable=SC2089,SC2090
 source "$TOP/tests/lib.sh"
 source "$TOP/tests/lib/publish.sh"
 source "$TOP/tests/lib/aws.sh"

@@ -212,8 +212,7 @@ int aws_credentials_get(struct aws_credentials *credentials, const struct aws_ke
     int result;
 
     (void)pthread_mutex_lock(&credentials->lock);
-    result =
-        refused != NULL ? replace(credentials, refused, err) : keep_fresh(credentials, err);
+    result = refused != NULL ? replace(credentials, refused, err) : keep_fresh(credentials, err);
     if (result == 0) {
         aws_keys_copy(&credentials->keys, ret);
     }

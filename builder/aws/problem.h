@@ -10,8 +10,8 @@
 
 /*
  * Reads code, message and request id of a reply whose status is not 2xx, out of its headers and its
- * JSON or XML. SECRET is a token of the request, or NULL: a message that repeats it, or the request as the
- * server would have signed it, has that left out.
+ * JSON or XML. SECRET is a token of the request, or NULL: a message that repeats it, or the request
+ * as the server would have signed it, has that left out.
  */
 void problem_read(const struct http_reply *reply, const char *secret, struct aws_error *ret);
 

@@ -40,10 +40,10 @@ struct attempt {
     const char *piece;  /* in the body's memory or in STAGING */
     size_t piece_size;
     char *staging;
-    int64_t reported;    /* of it, to whoever shows progress */
-    uint64_t moved;      /* bytes either way */
-    uint64_t marked;     /* of them, when it last went on */
-    int64_t moved_ms;    /* which was then */
+    int64_t reported; /* of it, to whoever shows progress */
+    uint64_t moved;   /* bytes either way */
+    uint64_t marked;  /* of them, when it last went on */
+    int64_t moved_ms; /* which was then */
     bool sent_all, answered;
     size_t header_bytes; /* of the reply, with those of 100 Continue and trailers */
     bool headers_end;

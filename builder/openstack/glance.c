@@ -35,9 +35,10 @@ static int check_open(const struct openstack_config *config, const char *identit
                "the image endpoint '%s' of the catalog is not encrypted, as Keystone is: no token "
                "is sent there",
                url);
-    return fail_hint(err, "%s", strcmp(config->source, "the environment") == 0
-                                    ? "if it must be so, say it with OS_IMAGE_ENDPOINT_OVERRIDE"
-                                    : "if it must be so, say it with 'image_endpoint_override'");
+    return fail_hint(err, "%s",
+                     strcmp(config->source, "the environment") == 0
+                         ? "if it must be so, say it with OS_IMAGE_ENDPOINT_OVERRIDE"
+                         : "if it must be so, say it with 'image_endpoint_override'");
 }
 
 int glance_open(const struct openstack_config *config, const char *region, struct http *http,

@@ -56,13 +56,12 @@ static int bad_manifest(const struct reader *reader, const char *key, const char
 static int read_text(const struct reader *reader, const char *key,
                      const char *(*check)(const char *text), char **ret, struct error *err)
 {
-    const json_t *value = json_object_get(reader->manifest, key);
-    const char *text = json_string_value(value), *wrong;
+    const char *text = json_string_value(json_object_get(reader->manifest, key)), *wrong;
 
     if (text == NULL) {
         return bad_manifest(reader, key, "is not a text", err);
     }
-    wrong = strlen(text) != json_string_length(value) ? "holds a NUL byte" : check(text);
+    wrong = check(text);
     if (wrong != NULL) {
         return bad_manifest(reader, key, wrong, err);
     }

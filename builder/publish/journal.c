@@ -29,7 +29,6 @@ enum {
     LINE_BLOCKS = 256,    /* at most, in one line */
     WHY_MAX = 4 << 10,
     ID_DIGITS = 16,
-    OPEN_TRIES = 10,
 };
 
 struct journal {
@@ -356,12 +355,10 @@ static int make_directory(const char *dir, struct error *err)
     return S_ISDIR(st.st_mode) ? 0 : fail(err, FAIL_ERROR, "'%s' is not a directory", dir);
 }
 
-/* Opens and locks; false in *RET when it was removed meanwhile. */
-static int open_locked(struct journal *journal, const char *target, bool *ret, struct error *err)
+static int open_locked(struct journal *journal, const char *target, struct error *err)
 {
     SCOPED_FD int fd = open(
         journal->path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
-    struct stat st;
 
     if (fd < 0) {
         return cannot_write("open", journal->path, err);
@@ -372,11 +369,7 @@ static int open_locked(struct journal *journal, const char *target, bool *ret, s
         }
         return fail(err, FAIL_ERROR, "'%s' is being published by another kiln", target);
     }
-    if (fstat(fd, &st) < 0) {
-        return fail_os(err, "stat '%s'", journal->path);
-    }
-    *ret = st.st_nlink != 0;
-    journal->fd = *ret ? TAKE_FD(fd) : -1;
+    journal->fd = TAKE_FD(fd);
     return 0;
 }
 
@@ -420,20 +413,9 @@ int journal_open(const char *dir, const char *target, const char *publish_id, co
     SCOPED_FREE char *name = name_of(target, publish_id);
     SCOPED_FREE char *path = file_join(dir, name);
     SCOPED(journal_freep) struct journal *journal = new_journal(path);
-    bool open = false;
 
-    if (make_directory(dir, err) < 0) {
-        return -1;
-    }
-    for (int i = 0; i < OPEN_TRIES && !open; i++) {
-        if (open_locked(journal, target, &open, err) < 0) {
-            return -1;
-        }
-    }
-    if (!open) {
-        return fail(err, FAIL_ERROR, "'%s' is removed again and again", path);
-    }
-    if (read_all(journal, journal->fd, err) < 0 || begin(journal, dir, head, err) < 0) {
+    if (make_directory(dir, err) < 0 || open_locked(journal, target, err) < 0 ||
+        read_all(journal, journal->fd, err) < 0 || begin(journal, dir, head, err) < 0) {
         return -1;
     }
     *ret = TAKE(journal);

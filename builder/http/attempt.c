@@ -13,7 +13,7 @@
 #include "http/rate.h"
 
 /* The larger, the fewer rounds through libcurl's loop; more than this gains nothing. */
-enum { PIECE = 512 << 10 };
+enum { PIECE = 512 << 10, SHARE = 64 << 10 };
 
 enum { CONNECT_S = 15, STALLED_S = 30, KEEPALIVE_IDLE_S = 15, KEEPALIVE_INTERVAL_S = 5 };
 
@@ -241,6 +241,15 @@ static curl_socket_t on_open(void *data, curlsocktype purpose, struct curl_socka
 
 /* --- how it is set up --- */
 
+/*
+ * A stream is alone and wants few and large reads; what lies in memory goes out by many connections
+ * at once, whose buffers add up.
+ */
+static long buffer_size(const struct http_body *body)
+{
+    return body != NULL && body->data == NULL ? PIECE : SHARE;
+}
+
 static void set_method(struct attempt *attempt)
 {
     const struct http_call *call = attempt->call;
@@ -252,7 +261,7 @@ static void set_method(struct attempt *attempt)
                strcmp(call->method, "POST") == 0) {
         (void)curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
         (void)curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, (curl_off_t)body_size(attempt));
-        (void)curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, (long)PIECE);
+        (void)curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, buffer_size(call->body));
     }
     (void)curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, call->method);
     (void)curl_easy_setopt(curl, CURLOPT_URL, call->url);

@@ -62,7 +62,7 @@ static void check_message(const char *text, size_t size)
     SCOPED_FREE char *message = NULL;
 
     buf_add(&reply.body, text, size);
-    message = openstack_message(&reply);
+    message = openstack_message(&reply, NULL);
     require(*message != '\0' && strchr(message, '\n') == NULL);
     http_reply_done(&reply);
 }

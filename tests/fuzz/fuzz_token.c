@@ -62,8 +62,9 @@ static void check_message(const char *text, size_t size)
     SCOPED_FREE char *message = NULL;
 
     buf_add(&reply.body, text, size);
-    message = openstack_message(&reply, NULL);
-    require(*message != '\0' && strchr(message, '\n') == NULL);
+    message = openstack_message(&reply, "PLANTED");
+    require(*message != '\0' && strchr(message, '\n') == NULL &&
+            strstr(message, "PLANTED") == NULL);
     http_reply_done(&reply);
 }
 

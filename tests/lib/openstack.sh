@@ -155,26 +155,30 @@ finish()
     image=$(result image)
 }
 
-# kill_rounds BUNDLE COUNT: targets k1 to kCOUNT, each killed at a random point of the time that k0
-# takes, and then finished.
+# kill_rounds BUNDLE COUNT: targets k1 to kCOUNT, each killed at a random point, and then finished.
+# The points are spread over the lines that the journal will have.
 kill_rounds()
 {
-    local bundle=$1 count=$2 round pid took after
+    local bundle=$1 count=$2 lines=16 round line after
 
     RANDOM=${SEED:=$RANDOM}
     echo "SEED=$SEED"
-    took=$(date +%s%3N)
-    publish 0 "$bundle" k0 --limit-rate 12MiB
-    took=$(($(date +%s%3N) - took))
     for round in $(seq "$count"); do
-        after=$((RANDOM * took / 32768))
+        line=$((((round - 1) * lines + RANDOM % lines) / count))
+        after=$((RANDOM % 30))
+        [ "$line" -ne 5 ] || after=$((after * 30)) # it is being uploaded
         "$KILN" publish "$bundle" --target "k$round" --json -v --limit-rate 12MiB >stdout 2>stderr &
-        pid=$!
+        publisher=$!
+        while kill -0 "$publisher" 2>/dev/null &&
+            [ "$(cat "$bundle/publish/k$round."*.journal 2>/dev/null | wc -l)" -lt "$line" ]; do
+            sleep 0.01
+        done
         sleep "$((after / 1000)).$(printf %03d $((after % 1000)))"
-        kill -9 "$pid" 2>/dev/null || true
-        wait "$pid" 2>/dev/null || true
+        kill -9 "$publisher" 2>/dev/null || true
+        wait "$publisher" 2>/dev/null || true
+        publisher=
         keep_said
-        echo "round $round: killed after $after of $took ms: $(reached "$bundle" "k$round")"
+        echo "round $round: killed $after ms after line $line: $(reached "$bundle" "k$round")"
         publish 0 "$bundle" "k$round"
         expect_image "$bundle" "k$round" disk.qcow2
     done

@@ -27,7 +27,7 @@ done
 for name in environment; do
     targets+=("$name: {cloud: openstack}")
 done
-for name in expired revoked died left changed k0 k1 k2 k3 k4 k5 k6; do
+for name in expired revoked died left changed k1 k2 k3 k4 k5 k6; do
     targets+=("$name: {cloud: openstack, os_cloud: lab}")
 done
 targets+=('rawchanged: {cloud: openstack, os_cloud: lab, disk_format: raw}')

@@ -10,7 +10,7 @@ source "$TOP/tests/lib/openstack.sh"
 cloud_start
 cloud_entry lab "$(password)" 'region_name: one'
 targets=()
-for round in $(seq 0 20); do
+for round in $(seq 20); do
     targets+=("k$round: {cloud: openstack, os_cloud: lab}")
 done
 FORMATS=raw,qcow2 publish_profile one.yaml 1 "${targets[@]}"

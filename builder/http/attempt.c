@@ -367,7 +367,8 @@ static int make_headers(const struct http_call *call, struct curl_slist **list, 
 {
     SCOPED(http_headers_done) struct http_headers changing = {0};
 
-    append(list, "Expect:"); /* servers that do not know it let us wait for a second */
+    /* A server that does not know it lets us wait for that second. */
+    append(list, call->ask_first ? "Expect: 100-continue" : "Expect:");
     for (size_t i = 0; call->headers != NULL && call->headers[i] != NULL; i++) {
         if (append_header(list, call->headers[i], err) < 0) {
             return -1;

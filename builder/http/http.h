@@ -104,6 +104,7 @@ struct http_call {
 
     bool direct;        /* past any proxy: a metadata service on the link */
     bool secret_url;    /* the query must not be shown */
+    bool ask_first;     /* waits for a refusal, a second at most, before the body is sent */
     unsigned tries;     /* at most so many attempts; 0: until the time is up */
     unsigned timeout_s; /* for a whole attempt; 0: none but that of a stalled connection (30 s) */
     size_t reply_max;   /* bytes of body; 0: 16 MiB; more is an error */

@@ -252,6 +252,7 @@ int glance_upload(struct glance *glance, const char *id, const struct http_body 
         .judge = judge_upload,
         .renew = renew,
         .data = glance,
+        .ask_first = true, /* what is too much, or too late, is refused before it is read */
         .tries = 1,
     };
 

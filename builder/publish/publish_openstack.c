@@ -458,7 +458,9 @@ static int pause_upload(struct publication *pub, unsigned failures, struct error
     }
     if (failures == UPLOADS_MAX) {
         *err = *why;
-        return fail_while(err, "gave up after %u uploads", failures);
+        (void)fail_while(err, "gave up after %u uploads", failures);
+        return fail_hint(err, "where Glance itself is well, a proxy before it may allow no request "
+                              "that is so large or takes so long");
     }
     publication_detail(pub, "%s: once more", why->message);
     fail_clear(why);

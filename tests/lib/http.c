@@ -11,7 +11,7 @@
  * is in there. cut N: the stream breaks after N bytes. slow MS: it waits so long before each piece.
  * header LINE, changing LINE (by prepare). token TEXT: prepare sends it; renew puts an n behind it.
  * ca FILE, rate BYTES, give-up S, stalled S, timeout S, tries N, reply-max BYTES, direct 1, secret
- * 1, threads N, times N (each URL).
+ * 1, ask-first 1, threads N, times N (each URL).
  */
 #include <fcntl.h>
 #include <locale.h>
@@ -232,6 +232,7 @@ static void take_option(struct job *job, const char *name, char *value)
         {"times", NULL, &job->times, NULL},
         {"direct", NULL, NULL, &job->call.direct},
         {"secret", NULL, NULL, &job->call.secret_url},
+        {"ask-first", NULL, NULL, &job->call.ask_first},
         {"quiet", NULL, NULL, &job->quiet},
     };
     uint64_t number = strtoull(value, NULL, 10);

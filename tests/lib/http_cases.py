@@ -110,6 +110,17 @@ def a_body_arrives_whole(server):
 
 
 @case
+def a_refusal_is_heard_before_the_body_where_that_is_asked_for(server):
+    for attempt in range(5):
+        path = f"/early/413/0?{attempt}"
+        result = send("ask-first", 1, "stream", 50000000, "tries", 1, "PUT", server.url(path))
+        check(result, status="413", retried=0)
+        assert server.asked(path)[0].headers["expect"] == "100-continue"
+    result = send("ask-first", 1, "stream", 3000000, "PUT", server.url("/ok?asked"))
+    check(result, status="200", body=body_sha(3000000), retried=0)
+
+
+@case
 def what_has_no_body_says_so(server):
     for method in "PUT", "POST", "GET", "DELETE":
         send(method, server.url(f"/ok?{method}"))

@@ -311,7 +311,7 @@ class Cloud:
         """Tokens of a user who was disabled are not good any more, even when he is enabled again."""
         for enabled in (False, True):
             self.admin("PATCH", f"/users/{self.facts['user_id']}", {"user": {"enabled": enabled}})
-        time.sleep(1)  # Keystone counts whole seconds: a token of this one is none either
+        time.sleep(1.1)  # those of the same second are revoked, too
 
     def tamper(self, image):
         with sqlite3.connect(self.directory / "glance.db") as database:

@@ -27,6 +27,7 @@ cloud_start()
 cloud_stop()
 {
     exec 9>&-
+    [ -z "${publisher-}" ] || kill "$publisher" 2>/dev/null || true
     cloud stop || true
 }
 
@@ -147,6 +148,7 @@ finish()
     local status=0
 
     wait "$publisher" || status=$?
+    publisher=
     keep_said
     [ "$status" -eq "$1" ] || {
         cat -v stdout stderr

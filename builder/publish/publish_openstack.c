@@ -124,7 +124,7 @@ static int open_body(struct publication *pub, struct state *state, struct error 
 
 static void warn_open(struct publication *pub, const char *what, const char *url)
 {
-    if (http_is_open(url)) {
+    if (http_url_wrong(url) == NULL && http_is_open(url)) {
         SCOPED_FREE char *origin = http_origin(url);
 
         publication_note(pub, "%s at %s is not encrypted: %s can be read on the way", what, origin,

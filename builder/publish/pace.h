@@ -2,7 +2,9 @@
 /*
  * How many requests go at once: one more after each round that went well, half as many when the
  * server says that it is too much. The answers of one crowd count once, for they were on their way
- * together.
+ * together. A round in which each took much longer than the quickest ever did went no better than
+ * with fewer at once: where line, server or processor is full, more of them only wait and take
+ * memory.
  */
 #ifndef PUBLISH_PACE_H
 #define PUBLISH_PACE_H
@@ -11,7 +13,9 @@
 
 struct pace {
     unsigned limit, max;
-    unsigned successes; /* since the limit last changed */
+    unsigned successes; /* of this round */
+    uint64_t round_ms;  /* what they took together */
+    uint64_t best_ms;   /* the quickest so far; 0: none yet */
     uint64_t throttled; /* as http_throttled said last */
     uint64_t halved_ms; /* when */
 };

@@ -306,6 +306,25 @@ static void the_pace_halves_once_for_a_crowd(void **state)
     assert_int_equal(pace.limit, 2);
 }
 
+static void the_pace_stays_where_more_only_wait(void **state)
+{
+    struct pace pace;
+
+    (void)state;
+    pace_init(&pace, 2, 64, 0);
+    pace_done(&pace, 0, 10, 10);
+    pace_done(&pace, 0, 20, 50); /* as quick as it gets and a slow one: three times the quickest */
+    assert_int_equal(pace.limit, 3);
+    for (uint64_t i = 0; i < 30; i++) {
+        pace_done(&pace, 0, 100 + i, 31);
+    }
+    assert_int_equal(pace.limit, 3);
+    for (uint64_t i = 0; i < 3; i++) {
+        pace_done(&pace, 0, 200 + i, 30);
+    }
+    assert_int_equal(pace.limit, 4);
+}
+
 static void the_pace_starts_within_its_limits(void **state)
 {
     struct pace pace;
@@ -333,6 +352,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test(the_pace_grows_by_one_a_round),
         cmocka_unit_test(the_pace_halves_once_for_a_crowd),
+        cmocka_unit_test(the_pace_stays_where_more_only_wait),
         cmocka_unit_test(the_pace_starts_within_its_limits),
     };
 

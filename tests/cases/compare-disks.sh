@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # parallel: yes
+# tier: test
 # The comparison of two disks names what the first differing byte belongs to, in every kind of place.
 source "$TOP/tests/lib.sh"
 need sfdisk mke2fs debugfs dumpe2fs mformat mcopy mshowfat

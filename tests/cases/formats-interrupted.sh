@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # parallel: yes
+# tier: test
 # Ctrl-C and SIGKILL while all formats are written: no qemu-img and no half a bundle stays, and the next
 # build works.
 source "$TOP/tests/lib.sh"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # timeout: 300
 # parallel: yes
+# tier: test
 # Random stacks: the same seed gives the same bytes, kiln takes every one, all that they are for is in
 # them, and what kiln's index says of them is what the definition of the fold says.
 source "$TOP/tests/lib.sh"

@@ -19,7 +19,7 @@ project()
     mkdir -p "$1/conf/sub/deep"
     (cd "$1/conf" && for name in $2; do echo "this is $name" >"$name"; done)
     ln -s ../one "$1/conf/sub/link"
-    sed -i -e 's/formats: .*/formats: [raw, qcow2, vhd, gcp, vmdk]/' \
+    sed -i -e 's/formats: .*/formats: [raw, qcow2, vhd, gcp]/' \
         -e 's|^disk:|  - {directory: conf, to: /srv/conf}\n  - files: {/srv/made: {content: "by hand\\n"}}\n&|' \
         "$1/profile.yaml"
     chmod 755 "$1/conf/sub/run"

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/scope.h"
 #include "base/stop.h"
 
@@ -76,14 +77,6 @@ static void child(const struct proc *proc, const char *path, pid_t parent, int o
     _exit(EXEC_FAILED);
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Adds what FD has to BUF; closes FD and sets it to -1 at its end. */
 static void drain(int *fd, struct buf *buf)
 {
@@ -118,11 +111,11 @@ struct watch {
 /* Kills the program on interruption or when its time is up. */
 static void watch_it(struct watch *watch)
 {
-    watch->late = watch->late || now_ms() >= watch->deadline_ms;
+    watch->late = watch->late || monotonic_ms() >= watch->deadline_ms;
     if (!watch->killed && (watch->late || stop_requested())) {
         (void)kill(watch->pid, SIGKILL);
         watch->killed = true;
-        watch->killed_ms = now_ms();
+        watch->killed_ms = monotonic_ms();
     }
 }
 
@@ -137,7 +130,7 @@ static void collect(const struct proc *proc, struct watch *watch, int out, int e
         watch_it(watch);
         ready = poll(fds, 2, POLL_MS);
         /* A grandchild that keeps the pipe open, or fills it, must not keep kiln as well. */
-        if (watch->killed && (ready <= 0 || now_ms() - watch->killed_ms > GRACE_MS)) {
+        if (watch->killed && (ready <= 0 || monotonic_ms() - watch->killed_ms > GRACE_MS)) {
             break;
         }
         if (ready <= 0) {
@@ -253,8 +246,8 @@ int proc_run(const struct proc *proc, struct error *err)
 {
     SCOPED(buf_done) struct buf said = {0};
     SCOPED_FREE char *path = proc_find(proc->argv[0]);
-    struct watch watch = {.deadline_ms =
-                              proc->timeout_ms != 0 ? now_ms() + proc->timeout_ms : INT64_MAX};
+    struct watch watch = {.deadline_ms = proc->timeout_ms != 0 ? monotonic_ms() + proc->timeout_ms
+                                                               : INT64_MAX};
     int pipes[3][2] = {{-1, -1}, {-1, -1}, {-1, -1}}; /* stdout, stderr, why exec failed */
     int status, exec_errno = 0;
     pid_t parent = getpid();

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/scope.h"
 #include "base/stop.h"
@@ -176,14 +177,6 @@ static void child(const struct confine *confine, pid_t parent, int report_fd)
 
 /* --- its parent ------------------------------------------------------------------------------ */
 
-static int64_t now_s(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec;
-}
-
 /*
  * What the process says, SIZE bytes at most. Less comes when it ends, or has to: true in *RET_LATE
  * when because of the time.
@@ -196,7 +189,7 @@ static size_t listen_to(int fd, int64_t end_s, char *at, size_t size, bool *ret_
         struct pollfd ready = {.fd = fd, .events = POLLIN};
         ssize_t count = 0;
 
-        *ret_late = now_s() >= end_s;
+        *ret_late = monotonic_ms() / 1000 >= end_s;
         if (poll(&ready, 1, POLL_MS) <= 0) {
             continue;
         }
@@ -278,7 +271,7 @@ int confine_run(const struct confine *confine, struct error *err)
         (void)close(pipes[0]);
         return fail_os(err, "%s", confine->what);
     }
-    got = listen_to(pipes[0], now_s() + confine->wall_s, said, size, &late);
+    got = listen_to(pipes[0], monotonic_ms() / 1000 + confine->wall_s, said, size, &late);
     (void)close(pipes[0]);
     if (got == size || late || stop_requested()) {
         (void)kill(pid, SIGKILL); /* it has said all, or nobody waits for it any more */

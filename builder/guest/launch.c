@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/stop.h"
 #include "base/text.h"
@@ -408,18 +409,10 @@ static void *run(void *data)
     return NULL;
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* True when *WHAT, a flag of LAUNCH, is set; waits POLL_MS for it. */
 static bool wait_a_little(struct launch *launch, const bool *what)
 {
-    int64_t until_ms = now_ms() + POLL_MS;
+    int64_t until_ms = monotonic_ms() + POLL_MS;
     struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
     bool over;
 
@@ -508,21 +501,21 @@ static void stop_sentry(struct launch *launch)
 static void supervise(struct launch *launch, unsigned limit_s)
 {
     struct launch_report *report = launch->report;
-    int64_t start = now_ms(), qemu_start = 0;
+    int64_t start = monotonic_ms(), qemu_start = 0;
 
     while (!wait_a_little(launch, &launch->returned)) {
         pid_t tid = thread_of(launch);
 
         if (qemu_start == 0 && tid != 0 && is_qemu_running(tid)) {
-            qemu_start = now_ms();
+            qemu_start = monotonic_ms();
             report->qemu_ran = true;
         }
         if (report->late_s == 0 && qemu_start != 0 &&
-            now_ms() - qemu_start >= (int64_t)limit_s * 1000) {
+            monotonic_ms() - qemu_start >= (int64_t)limit_s * 1000) {
             report->late_s = limit_s;
         }
         if (report->late_s == 0 && qemu_start == 0 &&
-            now_ms() - start >= (int64_t)BUILD_LIMIT_S * 1000) {
+            monotonic_ms() - start >= (int64_t)BUILD_LIMIT_S * 1000) {
             report->late_s = BUILD_LIMIT_S;
         }
         if (report->late_s != 0 || stop_requested()) {

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/secret.h"
 #include "base/stop.h"
 #include "base/text.h"
@@ -114,7 +115,7 @@ static int next_piece(struct attempt *attempt)
     rate_take(attempt->http->options.rate, size);
     attempt->piece_size = size;
     attempt->position += size;
-    attempt->moved_ms = clock_ms(); /* the wait was ours */
+    attempt->moved_ms = monotonic_ms(); /* the wait was ours */
     return 0;
 }
 
@@ -207,7 +208,7 @@ static int on_progress(void *data, curl_off_t download_size, curl_off_t download
 {
     struct attempt *attempt = data;
     uint64_t allowed_s = stalled_s(attempt);
-    int64_t now = clock_ms();
+    int64_t now = monotonic_ms();
 
     (void)download_size;
     (void)upload_size;
@@ -404,7 +405,7 @@ static int conclude(struct attempt *attempt, CURLcode code, bool *ret_again)
         *ret_again = true;
         return fail(err, FAIL_REMOTE, "%s %s: stalled: %s for %lld s", method, url,
                     attempt->moved == attempt->marked ? "no byte" : "hardly a byte",
-                    (long long)(clock_ms() - attempt->moved_ms) / 1000);
+                    (long long)(monotonic_ms() - attempt->moved_ms) / 1000);
     case HEADERS_LARGE:
         return fail(err, FAIL_REMOTE, "%s %s: the reply has more than %s of headers", method, url,
                     text_size(HEADERS_MAX, size));
@@ -454,7 +455,7 @@ static int perform(struct attempt *attempt, struct curl_slist *headers, bool *re
     set_trust(attempt);
     set_limits(attempt);
     (void)curl_easy_setopt(attempt->curl, CURLOPT_HTTPHEADER, headers);
-    attempt->moved_ms = clock_ms();
+    attempt->moved_ms = monotonic_ms();
     code = curl_easy_perform(attempt->curl);
     (void)curl_easy_getinfo(attempt->curl, CURLINFO_SIZE_UPLOAD_T, &uploaded);
     report_sent(attempt, uploaded); /* what was sent in its last round, too */

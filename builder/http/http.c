@@ -7,19 +7,12 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/stop.h"
 #include "http/http_internal.h"
 #include "http/retry.h"
 
 enum { GIVE_UP_S = 300 };
-
-int64_t clock_ms(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static void begin_curl(void)
 {
@@ -81,7 +74,7 @@ static int64_t pause_ms(const struct sending *sending, const struct http_reply *
                           .tries = sending->call->tries,
                           .since_ms =
                               succeeded > sending->failed_ms ? succeeded : sending->failed_ms,
-                          .now_ms = clock_ms(),
+                          .now_ms = monotonic_ms(),
                           .give_up_ms = UINT64_C(1000) * (give_up_s != 0 ? give_up_s : GIVE_UP_S),
                           .told_ms = retry_after_ms(reply, time(NULL))};
     uint32_t random = 0;
@@ -118,7 +111,7 @@ static int give_up(const struct sending *sending, const struct error *cause, str
     return sending->failures == 1
                ? -1
                : fail_while(err, "gave up after %u attempts in %lld s", sending->failures,
-                            (long long)(clock_ms() - sending->begun_ms) / 1000);
+                            (long long)(monotonic_ms() - sending->begun_ms) / 1000);
 }
 
 static enum http_verdict judge(struct sending *sending, const struct http_reply *reply)
@@ -134,7 +127,7 @@ static enum http_verdict judge(struct sending *sending, const struct http_reply 
         atomic_fetch_add(&sending->http->throttled, 1);
     }
     if (verdict == HTTP_DONE) {
-        atomic_store(&sending->http->succeeded_ms, clock_ms());
+        atomic_store(&sending->http->succeeded_ms, monotonic_ms());
     }
     return verdict;
 }
@@ -176,7 +169,7 @@ static int step(struct sending *sending, struct http_reply *ret, struct error *e
         return call->renew(call->data, err) < 0 ? -1 : 1;
     }
     if (sending->failures++ == 0) {
-        sending->failed_ms = clock_ms();
+        sending->failed_ms = monotonic_ms();
     }
     pause = pause_ms(sending, ret);
     if (pause < 0) {
@@ -193,7 +186,7 @@ static int step(struct sending *sending, struct http_reply *ret, struct error *e
 int http_send(struct http *http, const struct http_call *call, struct http_reply *ret,
               struct error *err)
 {
-    struct sending sending = {.http = http, .call = call, .begun_ms = clock_ms()};
+    struct sending sending = {.http = http, .call = call, .begun_ms = monotonic_ms()};
     const char *wrong = url_wrong(call->url);
     int rc;
 

@@ -12,15 +12,12 @@
 struct http {
     struct http_options options; /* all but the CA, which is in TRUST */
     struct trust trust;
-    atomic_int_least64_t succeeded_ms; /* when a call last did; of clock_ms */
+    atomic_int_least64_t succeeded_ms; /* when a call last did; of monotonic_ms */
     atomic_uint_least64_t throttled;
     pthread_mutex_t lock; /* what follows: handles at rest, each with its open connections */
     void **idle;
     size_t idle_count, idle_space;
 };
-
-/* Milliseconds that only go forwards. */
-int64_t clock_ms(void);
 
 /*
  * Takes a line of a reply, of which no byte is trusted: a status line empties HEADERS (those of 100

@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/stop.h"
 #include "http/http_internal.h"
 
@@ -13,7 +14,7 @@ enum { BURST_MS = 250 };
 struct rate {
     uint64_t per_second;
     pthread_mutex_t lock;
-    double free_ms; /* when all that was taken so far is paid for, of clock_ms */
+    double free_ms; /* when all that was taken so far is paid for, of monotonic_ms */
 };
 
 struct rate *rate_new(uint64_t bytes_per_second)
@@ -42,7 +43,7 @@ uint64_t rate_piece(const struct rate *rate)
 
 void rate_take(struct rate *rate, uint64_t bytes)
 {
-    double now = (double)clock_ms(), wait;
+    double now = (double)monotonic_ms(), wait;
 
     if (rate == NULL) {
         return;

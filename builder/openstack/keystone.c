@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/secret.h"
 #include "base/text.h"
 #include "openstack/message.h"
@@ -162,14 +163,6 @@ int keystone_request(const struct openstack_config *config, struct buf *buf, str
 
 /* --- the session ----------------------------------------------------------------------------- */
 
-static int64_t now_s(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec;
-}
-
 /* What was sent to be let in. */
 static const char *secret_of(const struct openstack_config *config)
 {
@@ -223,7 +216,7 @@ static int take_token(struct keystone *keystone, const struct http_reply *reply,
     secret_free(keystone->text);
     keystone->token = token;
     keystone->text = xstrdup(text);
-    keystone->got_s = now_s();
+    keystone->got_s = monotonic_ms() / 1000;
     return 0;
 }
 
@@ -252,7 +245,7 @@ int keystone_renew(struct keystone *keystone, struct error *err)
 
 int keystone_use(struct keystone *keystone, int64_t left_s, const char **ret, struct error *err)
 {
-    int64_t age = now_s() - keystone->got_s, left = keystone->token.lifetime_s - age;
+    int64_t age = monotonic_ms() / 1000 - keystone->got_s, left = keystone->token.lifetime_s - age;
 
     if ((left <= 0 || (left < left_s && age >= NEW_S)) && keystone_renew(keystone, err) < 0) {
         return -1;

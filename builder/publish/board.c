@@ -2,19 +2,11 @@
 #include "publish/board.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 
 enum { STUCK_MS = 10000 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 void board_init(struct board *board, struct ui *ui)
 {
@@ -31,8 +23,8 @@ void board_done(struct board *board)
 void board_join(struct board *board, struct share *share, const char *name)
 {
     pthread_mutex_lock(&board->lock);
-    *share =
-        (struct share){.board = board, .next = board->first, .name = name, .heard_ms = now_ms()};
+    *share = (struct share){
+        .board = board, .next = board->first, .name = name, .heard_ms = monotonic_ms()};
     board->first = share;
     pthread_mutex_unlock(&board->lock);
 }
@@ -62,7 +54,7 @@ static void set_phase(struct share *share, const char *phase)
     struct board *board = share->board;
 
     share->phase = phase;
-    share->heard_ms = now_ms();
+    share->heard_ms = monotonic_ms();
     free(board->item);
     board->item = item_of(board);
     show(board);
@@ -100,7 +92,7 @@ void board_sent(struct share *share, int64_t bytes)
     } else {
         share->sent_bytes += (uint64_t)bytes;
         board->sent_bytes += (uint64_t)bytes;
-        share->heard_ms = now_ms();
+        share->heard_ms = monotonic_ms();
     }
     show(board);
     pthread_mutex_unlock(&board->lock);
@@ -122,9 +114,9 @@ bool board_is_stuck(struct share *share)
     bool stuck;
 
     pthread_mutex_lock(&share->board->lock);
-    stuck = now_ms() - share->heard_ms >= STUCK_MS;
+    stuck = monotonic_ms() - share->heard_ms >= STUCK_MS;
     if (stuck) {
-        share->heard_ms = now_ms();
+        share->heard_ms = monotonic_ms();
     }
     pthread_mutex_unlock(&share->board->lock);
     return stuck;

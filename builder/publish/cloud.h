@@ -58,6 +58,12 @@ void publication_sent(void *pub, int64_t bytes);
 int publication_http(struct publication *pub, const char *ca_file, struct http **ret,
                      struct error *err);
 
+/*
+ * Waits between two looks at what takes its time: *MS is 0 at first, and grows to ten seconds. -1
+ * when interrupted.
+ */
+int publication_pause(unsigned *ms, struct error *err);
+
 /* An idempotency token of 64 hex digits: of publish id, attempt and WHAT. Returns OUT. */
 const char *publication_token(const struct publication *pub, const char *what,
                               char out[HASH_HEX_MAX]);

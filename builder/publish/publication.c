@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/stop.h"
 #include "publish/job.h"
+
+enum { PAUSE_FIRST_MS = 100, PAUSE_MAX_MS = 10000 };
 
 static void say(const struct publication *pub, void (*how)(struct ui *, const char *, ...),
                 const char *format, va_list args)
@@ -71,6 +74,13 @@ int publication_http(struct publication *pub, const char *ca_file, struct http *
     };
 
     return http_new(&options, ret, err);
+}
+
+int publication_pause(unsigned *ms, struct error *err)
+{
+    *ms = *ms == 0 ? PAUSE_FIRST_MS : *ms * 2 < PAUSE_MAX_MS ? *ms * 2 : PAUSE_MAX_MS;
+    stop_sleep(*ms);
+    return stop_check(err);
 }
 
 const char *publication_token(const struct publication *pub, const char *what,

@@ -5,14 +5,11 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "base/stop.h"
 #include "base/text.h"
 
 enum {
     IMAGE_NAME_MIN = 3, /* of an image: RegisterImage's limits */
     IMAGE_NAME_MAX = 128,
-    PAUSE_FIRST_MS = 100,
-    PAUSE_MAX_MS = 10000,
 };
 
 const char *aws_boot_mode(enum boot_mode wanted, enum architecture architecture, unsigned firmware)
@@ -235,13 +232,6 @@ int aws_token(struct publication *pub, const char *what, char ret[HASH_HEX_MAX],
 
     publication_token(pub, name, ret);
     return 0;
-}
-
-int aws_pause(unsigned *ms, struct error *err)
-{
-    *ms = *ms == 0 ? PAUSE_FIRST_MS : *ms * 2 < PAUSE_MAX_MS ? *ms * 2 : PAUSE_MAX_MS;
-    stop_sleep(*ms);
-    return stop_check(err);
 }
 
 static void show(struct publication *pub, const char *key, const char *value)

@@ -80,9 +80,6 @@ bool aws_is_ours(const struct publication *pub, const struct aws_target *target,
 /* A token for WHAT, the same in all of the attempt. Returns -1 when it cannot be journaled. */
 int aws_token(struct publication *pub, const char *what, char ret[HASH_HEX_MAX], struct error *err);
 
-/* Waits between two looks at what takes its time: *MS is 0 at first. -1 when interrupted. */
-int aws_pause(unsigned *ms, struct error *err);
-
 /* Puts all that the journal knows into the publication's result. */
 void aws_result(struct publication *pub, const struct aws_target *target);
 

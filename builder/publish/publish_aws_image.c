@@ -89,7 +89,7 @@ static int wait_for(struct publication *pub, struct aws_target *target,
         if (result != GO_ON) {
             return result;
         }
-        if (aws_pause(&ms, err) < 0) {
+        if (publication_pause(&ms, err) < 0) {
             return -1;
         }
     }
@@ -136,7 +136,7 @@ static int check_snapshot(struct publication *pub, struct aws_target *target, ch
         if (found.count != 0 || (int64_t)time(NULL) - since > FLICKER_MAX_S) {
             break;
         }
-        if (aws_pause(&ms, err) < 0) {
+        if (publication_pause(&ms, err) < 0) {
             return -1;
         }
     }
@@ -164,7 +164,7 @@ static int wait_name(struct publication *pub, struct aws_target *target, char re
         if (ret[0] != '\0') {
             return 0;
         }
-        if (aws_pause(&ms, err) < 0) {
+        if (publication_pause(&ms, err) < 0) {
             return -1;
         }
     } while ((int64_t)time(NULL) - since < aws_patience_s(pub));

@@ -454,7 +454,7 @@ static int seal(struct publication *pub, struct aws_target *target, struct seali
         if (result != GO_ON) {
             return result;
         }
-        if (aws_pause(&ms, err) < 0) {
+        if (publication_pause(&ms, err) < 0) {
             return -1;
         }
     }

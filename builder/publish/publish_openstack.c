@@ -18,6 +18,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/stop.h"
 #include "base/text.h"
 #include "openstack/glance.h"
@@ -55,22 +56,6 @@ static const char *image_id(const struct publication *pub, char out[UUID_TEXT_MA
     struct uuid uuid = uuid_from("openstack", publication_token(pub, "image", token));
 
     return uuid_text(&uuid, out);
-}
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-/* Waits between two looks at what takes its time: *MS is 0 at first. -1 when interrupted. */
-static int look_later(unsigned *ms, struct error *err)
-{
-    *ms = *ms == 0 ? 250 : *ms < 4000 ? *ms * 3 / 2 : 5000;
-    stop_sleep(*ms);
-    return stop_check(err);
 }
 
 static bool is_ours(const struct publication *pub, const struct state *state, const json_t *image)
@@ -406,15 +391,15 @@ static int settle(struct publication *pub, struct state *state, json_t **image, 
     int64_t patience_s = state->body != NULL && body_is_read(state->body)
                              ? DIGESTED_S + (int64_t)(body_size(state->body) / STORED_PER_S)
                              : NOTICED_S;
-    int64_t until = now_ms() + 1000 * patience_s;
+    int64_t until = monotonic_ms() + 1000 * patience_s;
     unsigned ms = 0;
 
     while (*image != NULL && has_status(*image, "saving")) {
-        if (now_ms() >= until) {
+        if (monotonic_ms() >= until) {
             return spoilt(pub, state, err, "was left half saved");
         }
         json_decref(TAKE(*image));
-        if (look_later(&ms, err) < 0 || look(pub, state, image, err) < 0) {
+        if (publication_pause(&ms, err) < 0 || look(pub, state, image, err) < 0) {
             return -1;
         }
     }
@@ -506,7 +491,7 @@ static int upload(struct publication *pub, void *data, struct error *err)
 static int activate(struct publication *pub, void *data, struct error *err)
 {
     struct state *state = data;
-    int64_t until = now_ms() + 1000 * (int64_t)(pub->give_up_s != 0 ? pub->give_up_s : 300);
+    int64_t until = monotonic_ms() + 1000 * (int64_t)(pub->give_up_s != 0 ? pub->give_up_s : 300);
     unsigned ms = 0;
 
     for (;;) {
@@ -527,10 +512,10 @@ static int activate(struct publication *pub, void *data, struct error *err)
 
             return spoilt(pub, state, err, text);
         }
-        if (now_ms() >= until) {
+        if (monotonic_ms() >= until) {
             return spoilt(pub, state, err, "does not become active");
         }
-        if (look_later(&ms, err) < 0) {
+        if (publication_pause(&ms, err) < 0) {
             return -1;
         }
     }

@@ -5,8 +5,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/stop.h"
 #include "publish/pace.h"
 
@@ -36,14 +36,6 @@ struct worker {
     unsigned number; /* works while it is below the limit, so that memory follows the limit, too */
     pthread_t thread;
 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static uint64_t throttled(const struct crew *crew)
 {
@@ -77,7 +69,7 @@ static bool take_block(struct crew *crew, unsigned number, uint64_t *ret)
 /* Takes what is to be journaled now, at most BATCH_BLOCKS, off the crew. */
 static size_t take_batch(struct crew *crew, bool all, uint64_t ret[BATCH_BLOCKS])
 {
-    uint64_t now = now_ms();
+    uint64_t now = monotonic_ms();
     size_t count = crew->up_count;
 
     if (!all && count < BATCH_BLOCKS && now - crew->journaled_ms < BATCH_MS) {
@@ -110,7 +102,7 @@ static int send_block(const struct sender *sender, uint64_t block, void *buffer,
 /* Counts BLOCK as sent, and journals it with others when it is time. */
 static int finish_block(struct crew *crew, uint64_t block, uint64_t start_ms, struct error *err)
 {
-    uint64_t batch[BATCH_BLOCKS], now = now_ms(), answers = throttled(crew);
+    uint64_t batch[BATCH_BLOCKS], now = monotonic_ms(), answers = throttled(crew);
     unsigned limit;
     size_t count;
 
@@ -135,7 +127,7 @@ static void *work(void *data)
 
     for (;;) {
         struct error err = {0};
-        uint64_t start = now_ms();
+        uint64_t start = monotonic_ms();
         bool more;
 
         pthread_mutex_lock(&crew->lock);
@@ -222,7 +214,7 @@ static int send_missing(struct crew *crew, struct error *err)
 
 int sender_run(const struct sender *sender, struct error *err)
 {
-    struct crew crew = {.sender = sender, .err = err, .journaled_ms = now_ms()};
+    struct crew crew = {.sender = sender, .err = err, .journaled_ms = monotonic_ms()};
     int result = 0;
 
     find_missing(&crew);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/text.h"
 #include "ui/progress.h"
 
@@ -40,14 +41,6 @@ struct ui {
     pthread_t ticker;
     pthread_cond_t wake; /* ENDING was set */
 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 /* Writes all of it, waiting where somebody made the terminal non-blocking; 0 or errno. */
 static int put(int fd, const char *data, size_t size)
@@ -234,7 +227,7 @@ static void finish_phase(struct ui *ui)
     if (ui->phase == NULL) {
         return;
     }
-    progress = standing(ui, now_ms());
+    progress = standing(ui, monotonic_ms());
     if (sends_events(ui)) {
         put_json(ui,
                  json_pack("{ss so sf sI}", "event", "phase-done", "name",
@@ -251,7 +244,7 @@ static void finish_phase(struct ui *ui)
 /* Draws again where it is time to. */
 static void refresh(struct ui *ui, uint64_t pause_ms)
 {
-    uint64_t now = now_ms();
+    uint64_t now = monotonic_ms();
 
     pause_ms = ui->terminal ? pause_ms : PLAIN_LINE_MS;
     if (!ui->options.quiet && now - ui->drawn_ms >= pause_ms) {
@@ -383,7 +376,7 @@ void ui_phase(struct ui *ui, const char *name, uint64_t total_bytes)
     ui->phase = xstrdup(name);
     ui->done_bytes = 0;
     ui->total_bytes = total_bytes;
-    ui->start_ms = now_ms();
+    ui->start_ms = monotonic_ms();
     ui->drawn_ms = ui->start_ms;
     ui->event_ms = ui->start_ms;
     if (sends_events(ui)) {
@@ -405,7 +398,7 @@ void ui_progress(struct ui *ui, const char *item, uint64_t done_bytes)
 {
     pthread_mutex_lock(&ui->lock);
     if (ui->phase != NULL) {
-        uint64_t now = now_ms();
+        uint64_t now = monotonic_ms();
 
         ui->done_bytes = done_bytes;
         if (item == NULL || ui->item == NULL || strcmp(item, ui->item) != 0) {

@@ -325,17 +325,6 @@ static void changes_are_what_differs_zeros_included(void **state)
     expect_changes(large, parent, grown, COUNT(grown));
 }
 
-static int enter_place(void **state)
-{
-    SCOPED_FREE char *path = NULL;
-
-    if (enter_fast_scratch(state) < 0) {
-        return -1;
-    }
-    path = file_join(*state, "state");
-    return setenv("XDG_STATE_HOME", path, 1);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -350,5 +339,5 @@ int main(void)
         cmocka_unit_test_setup(changes_are_what_differs_zeros_included, start_test),
     };
 
-    return cmocka_run_group_tests(tests, enter_place, leave_scratch);
+    return cmocka_run_group_tests(tests, enter_with_state, leave_scratch);
 }

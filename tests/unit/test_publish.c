@@ -1058,17 +1058,6 @@ static void abort_is_of_the_target_as_it_was_then(void **state)
     expect_calls(0, "begin find abort(thing) end ");
 }
 
-static int enter_place(void **state)
-{
-    SCOPED_FREE char *path = NULL;
-
-    if (enter_fast_scratch(state) < 0) {
-        return -1;
-    }
-    path = file_join(*state, "state");
-    return setenv("XDG_STATE_HOME", path, 1);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1112,7 +1101,7 @@ int main(void)
     };
     int result;
 
-    result = cmocka_run_group_tests(tests, enter_place, leave_scratch);
+    result = cmocka_run_group_tests(tests, enter_with_state, leave_scratch);
     for (size_t i = 0; i < ACTS; i++) {
         buf_done(&acts[i].calls);
     }
